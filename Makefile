@@ -1,0 +1,38 @@
+# `make` lists the targets. Everything a target needs beyond Rust, a C compiler and Python 3 (with venv) it puts under target/.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help run test test-browser fmt lint lint-deny tools bench ring-figures simulate clean
+
+NATS_LOG := $(CURDIR)/target/nats-tests.log
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
+
+run: ## build and start the whole system in one process, a page at http://127.0.0.1:8080/
+	cargo run --release --locked -p ringway -- dev $(ARGS)
+
+tools: ## put nats-server and the Python packages of the tests under target/
+	cargo run --quiet --locked -p ringway-testkit --example tools
+
+test: tools ## run every test but the browser's, against a real NATS server too
+	@rm -f $(NATS_LOG)
+	NATS_TEST_LOG=$(NATS_LOG) cargo test --locked --workspace
+	@echo "$$(sort -u $(NATS_LOG) | wc -l) tests ran against a real NATS server ($$(cargo run --quiet --locked -p ringway-testkit --example tools -- nats-version))"
+
+test-browser: ## drive the page in headless Chromium (CHROMIUM, or one on the PATH; Node.js and npm)
+	cargo build --locked -p ringway
+	crates/cli/tests/browser/run.sh
+
+fmt: ## format the code
+	cargo fmt --all
+
+lint: ## formatting and clippy, warnings as errors
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+
+lint-deny: ## licences, bans and sources of the dependencies (needs cargo-deny)
+	cargo deny --locked check bans licenses sources
+
+clean: ## remove everything that was built
+	cargo clean
