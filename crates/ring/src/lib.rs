@@ -1,0 +1,19 @@
+//! Where rooms live: slots, the ring over them, and the view of the cluster as a value.
+//!
+//! Owns: the slot of a room ([`Slot`]), the table from slots to nodes ([`SlotTable`]), and who is in the cluster
+//! ([`Membership`], [`View`]). Refuses: I/O, clocks, tasks. Time comes in as milliseconds, announcements as values; what
+//! carries them is the backplane's business.
+//!
+//! Ownership is locality, not a lock: two processes with different views place a room differently for a while, and
+//! nothing breaks.
+
+mod assign;
+mod node_id;
+mod slot;
+mod table;
+pub mod view;
+
+pub use node_id::{NodeId, NodeIdError};
+pub use slot::{NotASlot, SLOTS, Slot};
+pub use table::{MAX_WEIGHT, SlotTable};
+pub use view::{Announcement, Membership, NodeState, SILENCE, View};

@@ -1,0 +1,79 @@
+//! What a node says of itself, twice a second.
+
+use ringway_protocol::name::PoolId;
+use serde::{Deserialize, Serialize};
+
+use crate::NodeId;
+
+/// One announcement of a node. Unknown fields are ignored and later ones have defaults, so releases may differ as long
+/// as it is carried with field names.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Announcement {
+    /// The node's name: its place on the ring.
+    pub id: NodeId,
+    /// Which run of the node this is: greater at each start (milliseconds since 1970 do). An old run's late words
+    /// never replace a newer run's.
+    pub incarnation: u64,
+    /// The pool it serves in.
+    pub pool: PoolId,
+    /// Where gateways reach it, `host:port`.
+    pub advertise: String,
+    /// Where clients reach it themselves (`wss://…`), if they may.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub public_url: Option<String>,
+    /// Its share of the slots against other nodes': 0 (none) to [`MAX_WEIGHT`](crate::MAX_WEIGHT).
+    pub weight: u8,
+    /// Whether it takes new connections.
+    pub state: NodeState,
+    /// Connections it holds now.
+    #[serde(default)]
+    pub connections: u64,
+    /// Rooms with members on it now.
+    #[serde(default)]
+    pub rooms: u64,
+    /// The release it runs.
+    #[serde(default)]
+    pub version: String,
+}
+
+/// Whether a node takes part in placement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NodeState {
+    /// It owns slots and takes connections.
+    Serving,
+    /// It owns nothing any more, and stays reachable until its members have gone.
+    Draining,
+}
+
+impl Announcement {
+    /// Whether it has a place on its pool's table.
+    pub fn is_placed(&self) -> bool {
+        self.state == NodeState::Serving && self.weight > 0
+    }
+
+    /// Whether everything but the load (connections, rooms) is the same.
+    pub(crate) fn same_but_load(&self, other: &Self) -> bool {
+        // Taken apart in full, so that a new field must be sorted into one kind or the other.
+        let Self {
+            id,
+            incarnation,
+            pool,
+            advertise,
+            public_url,
+            weight,
+            state,
+            version,
+            connections: _,
+            rooms: _,
+        } = self;
+        *id == other.id
+            && *incarnation == other.incarnation
+            && *pool == other.pool
+            && *advertise == other.advertise
+            && *public_url == other.public_url
+            && *weight == other.weight
+            && *state == other.state
+            && *version == other.version
+    }
+}
