@@ -1,0 +1,324 @@
+//! What must fit together, once every single value is right: ranges, names that must differ, keys that need each other.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use crate::error::{ConfigError, Place, Problem};
+use crate::rooms::{Class, Presence, Store};
+use crate::tenant_tree::{Algorithm, LimitsConfig, TenantConfig};
+use crate::tree::{Auth, Config, is_node_id};
+use crate::value::Node;
+
+/// Shortest secret for tickets and sessions, in bytes: 128 bits, where they were drawn by chance.
+const SECRET_MIN: usize = 16;
+/// Shortest HS256 key that isn't warned of, in bytes (RFC 7518 §3.2).
+const HS256_ADVISED: usize = 32;
+const DAY: Duration = Duration::from_secs(86_400);
+
+impl Config {
+    /// Looks whether a configuration that was made or changed in code keeps the rules of one that was read.
+    ///
+    /// # Errors
+    /// Everything that doesn't; without places.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let problems = Checker::new(None, &|_, _| Ok(())).check(self);
+        if problems.is_empty() { Ok(()) } else { Err(ConfigError { problems }) }
+    }
+
+    /// What is allowed but perhaps not what was meant, or not used yet, a line each: for the log at the start and for
+    /// `check-config`.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if !self.stores.is_empty() {
+            let names = self.stores.keys().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            warnings.push(format!("stores.{names}: not built yet: read and checked, but nothing is stored"));
+        }
+        let presence = Presence::default();
+        for (index, class) in self.classes.iter().enumerate() {
+            if class.presence != presence {
+                warnings.push(format!(
+                    "classes[{index}].presence: not built yet: read and checked, but not used"
+                ));
+            }
+            if let Some(earlier) = self.classes[..index].iter().position(|earlier| hides(earlier, class)) {
+                warnings.push(format!(
+                    "classes[{index}].rooms: never reached, since classes[{earlier}] matches first"
+                ));
+            }
+        }
+        warnings.extend(unenforced("tenant_defaults", &self.tenant_defaults.limits));
+        for (tenant, config) in &self.tenants {
+            warnings.extend(unenforced(&format!("tenants.{tenant}"), &config.limits));
+            for (index, key) in config.keys.iter().enumerate() {
+                if key.alg == Algorithm::Hs256 && key.file.0.bytes().len() < HS256_ADVISED {
+                    warnings.push(format!(
+                        "tenants.{tenant}.keys[{index}].file: an HS256 key should have {HS256_ADVISED} bytes or more"
+                    ));
+                }
+            }
+            if self.gateway.auth == Auth::Off && !config.keys.is_empty() {
+                warnings.push(format!("tenants.{tenant}.keys: not used, since gateway.auth is \"off\""));
+            }
+        }
+        if self.gateway.auth == Auth::Off {
+            warnings.push("gateway.auth: \"off\": anybody may connect, as whoever they say they are".into());
+        }
+        warnings
+    }
+}
+
+fn hides(earlier: &Class, later: &Class) -> bool {
+    earlier.rooms.as_str() == "**" || earlier.rooms == later.rooms
+}
+
+/// Which of the limits are given that nothing is held against yet.
+fn unenforced(key: &str, limits: &LimitsConfig) -> Option<String> {
+    let given =
+        [limits.connections.map(|_| "connections"), limits.publish_per_second.map(|_| "publish_per_second")];
+    let names = given.into_iter().flatten().collect::<Vec<_>>().join(", ");
+    (!names.is_empty())
+        .then(|| format!("{key}.limits.{names}: not enforced yet: read and checked, but refuses nobody"))
+}
+
+/// Whether bytes are a key for an algorithm, and if they aren't, why: for people, and nothing secret.
+pub type UsableKey = dyn Fn(Algorithm, &[u8]) -> Result<(), String>;
+
+/// Gathers what is wrong; knows places where the tree of the file is at hand.
+pub(crate) struct Checker<'a> {
+    tree: Option<&'a Node>,
+    usable: &'a UsableKey,
+    problems: Vec<Problem>,
+}
+
+impl<'a> Checker<'a> {
+    pub(crate) fn new(tree: Option<&'a Node>, usable: &'a UsableKey) -> Self {
+        Checker { tree, usable, problems: Vec::new() }
+    }
+
+    /// `key` is a path such as `tenants.acme.keys[0].kid`.
+    fn wrong(&mut self, key: &str, message: impl Into<String>) {
+        let segments = key.replace('[', ".").replace(']', "");
+        let segments: Vec<&str> = segments.split('.').collect();
+        let place = self.tree.map_or(Place::Nowhere, |tree| tree.place_of(&segments));
+        self.problems.push(Problem { place, key: key.to_owned(), message: message.into() });
+    }
+
+    fn within<T: PartialOrd + Display + Copy>(&mut self, key: &str, value: T, range: RangeInclusive<T>) {
+        if !range.contains(&value) {
+            self.wrong(key, format!("expected {} to {}, found {value}", range.start(), range.end()));
+        }
+    }
+
+    fn at_least_one(&mut self, key: &str, value: Option<u64>) {
+        if value == Some(0) {
+            self.wrong(key, "0 would refuse everything; leave it out for no limit");
+        }
+    }
+
+    pub(crate) fn check(mut self, config: &Config) -> Vec<Problem> {
+        self.processes(config);
+        for (name, store) in &config.stores {
+            self.store(&format!("stores.{name}"), store);
+        }
+        for (index, class) in config.classes.iter().enumerate() {
+            self.class(&format!("classes[{index}]"), class);
+        }
+        self.limits("tenant_defaults.limits", &config.tenant_defaults.limits);
+        self.tenants(config);
+        self.problems
+    }
+
+    fn processes(&mut self, config: &Config) {
+        if let Some(id) = &config.node.id
+            && !is_node_id(id)
+        {
+            self.wrong(
+                "node.id",
+                format!("expected 1 to 63 of A-Z a-z 0-9 . _ -, a letter or digit first, found {id:?}"),
+            );
+        }
+        if let Some(url) = &config.node.public_url
+            && (!matches!(url.scheme(), "ws" | "wss")
+                || !url.has_host()
+                || url.query().is_some()
+                || url.fragment().is_some())
+        {
+            self.wrong(
+                "node.public_url",
+                "expected a URL such as \"wss://a.example.net\": ws or wss, without ? and #",
+            );
+        }
+        if config.node.max_connections == 0 {
+            self.wrong("node.max_connections", "expected 1 or more, found 0");
+        }
+        self.within("node.weight", config.node.weight, 0..=16);
+        if let Some(nats) = &config.nats {
+            if nats.urls.is_empty() {
+                self.wrong("nats.urls", "expected at least one URL");
+            }
+            let token = |token: &str| {
+                !token.is_empty()
+                    && token.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
+            };
+            if nats.prefix.len() > 64 || !nats.prefix.split('.').all(token) {
+                let prefix = &nats.prefix;
+                self.wrong(
+                    "nats.prefix",
+                    format!("expected up to 64 of A-Z a-z 0-9 _ -, dots inside, found {prefix:?}"),
+                );
+            }
+        }
+        if let Some(secret) = &config.cluster.secret
+            && secret.bytes().len() < SECRET_MIN
+        {
+            self.wrong(
+                "cluster.secret",
+                format!("too short: at least {SECRET_MIN} bytes; `openssl rand -hex 32` makes one"),
+            );
+        }
+        if let Some(otlp) = &config.telemetry.otlp
+            && (!matches!(otlp.scheme(), "http" | "https") || !otlp.has_host())
+        {
+            self.wrong("telemetry.otlp", "expected a URL such as \"http://collector:4317\"");
+        }
+        // Written so that NaN is refused too.
+        if !(0.0..=1.0).contains(&config.telemetry.sample) {
+            self.wrong(
+                "telemetry.sample",
+                format!("expected a share from 0 to 1, found {:?}", config.telemetry.sample),
+            );
+        }
+    }
+
+    fn store(&mut self, key: &str, store: &Store) {
+        if store.latest_per_key && store.messages_per_room.is_some() {
+            self.wrong(&format!("{key}.messages_per_room"), "not together with latest_per_key");
+        }
+        self.at_least_one(&format!("{key}.messages_per_room"), store.messages_per_room);
+        self.at_least_one(&format!("{key}.bytes"), store.bytes.map(|bytes| bytes.0));
+        if store.age.is_some_and(|age| age < Duration::from_secs(1)) {
+            self.wrong(&format!("{key}.age"), "expected \"1s\" or more; leave it out for no limit");
+        }
+        self.within(&format!("{key}.replicas"), store.replicas, 1..=5);
+    }
+
+    fn class(&mut self, key: &str, class: &Class) {
+        if class.rooms.has_user() {
+            self.wrong(
+                &format!("{key}.rooms"),
+                "`$user` has no meaning here: a room's class is the same for everybody",
+            );
+        }
+        if class.store.is_some() {
+            self.wrong(
+                &format!("{key}.store"),
+                "not built yet: stores; without this line the class is ephemeral",
+            );
+        }
+        if !class.flush_window.is_zero() {
+            self.wrong(&format!("{key}.flush_window"), "not built yet: flush_window above 0");
+        }
+        self.within(&format!("{key}.replay.messages"), class.replay.messages, 0..=10_000);
+        if class.replay.age > DAY {
+            self.wrong(&format!("{key}.replay.age"), "expected at most \"24h\"");
+        }
+        if class.presence.linger > Duration::from_secs(300) {
+            self.wrong(&format!("{key}.presence.linger"), "expected at most \"5m\"");
+        }
+        self.within(&format!("{key}.presence.list_up_to"), class.presence.list_up_to, 0..=10_000);
+    }
+
+    fn limits(&mut self, key: &str, limits: &LimitsConfig) {
+        self.at_least_one(&format!("{key}.connections"), limits.connections);
+        self.at_least_one(&format!("{key}.publish_per_second"), limits.publish_per_second.map(u64::from));
+        if let Some(rooms) = limits.rooms {
+            self.within(&format!("{key}.rooms"), rooms, 1..=10_000);
+        }
+    }
+
+    fn tenants(&mut self, config: &Config) {
+        let mut api_keys = BTreeMap::new();
+        for (name, tenant) in &config.tenants {
+            let key = format!("tenants.{name}");
+            self.limits(&format!("{key}.limits"), &tenant.limits);
+            self.token_keys(&key, tenant);
+            self.api_keys(&key, tenant, &mut api_keys);
+            if config.gateway.auth == Auth::Jwt && tenant.keys.is_empty() && tenant.api_keys.is_empty() {
+                self.wrong(
+                    &key,
+                    "has neither `keys` nor `api_keys`, so nobody could use it (gateway.auth is \"jwt\")",
+                );
+            }
+        }
+        if config.gateway.auth == Auth::Jwt && config.tenants.is_empty() {
+            let message = "\"jwt\" needs a tenant with keys, and there is none: add [tenants.NAME] with \
+                           keys = [{ alg = \"HS256\", file = \"…\" }], or say auth = \"off\"";
+            self.wrong("gateway.auth", message);
+        }
+    }
+
+    fn token_keys(&mut self, key: &str, tenant: &TenantConfig) {
+        for (index, token_key) in tenant.keys.iter().enumerate() {
+            if let Some(kid) = &token_key.kid {
+                if kid.is_empty() || kid.len() > 128 {
+                    self.wrong(&format!("{key}.keys[{index}].kid"), "expected 1 to 128 bytes");
+                }
+                if tenant.keys[..index].iter().any(|earlier| earlier.kid.as_ref() == Some(kid)) {
+                    self.wrong(&format!("{key}.keys[{index}].kid"), format!("{kid:?} is another key's"));
+                }
+            } else if tenant.keys[..index].iter().any(|earlier| earlier.kid.is_none()) {
+                self.wrong(
+                    &format!("{key}.keys[{index}].kid"),
+                    "missing: one key of a tenant may go without",
+                );
+            }
+            let bytes = token_key.file.0.bytes();
+            let holds = |text: &str| bytes.windows(text.len()).any(|window| window == text.as_bytes());
+            let file = format!("{key}.keys[{index}].file");
+            if token_key.alg == Algorithm::Hs256 {
+                if holds("-----BEGIN ") {
+                    self.wrong(&file, "holds PEM, and HS256 takes a secret: a public key as a secret would let anybody sign");
+                }
+            } else if holds("PRIVATE KEY-----") {
+                self.wrong(&file, "holds a private key; only the public one belongs here");
+            } else if !holds("-----BEGIN PUBLIC KEY-----") && !holds("-----BEGIN RSA PUBLIC KEY-----") {
+                self.wrong(&file, format!("expected a public key in PEM for {}", token_key.alg));
+            } else if let Err(why) = (self.usable)(token_key.alg, bytes) {
+                self.wrong(&file, why);
+            }
+        }
+    }
+
+    fn api_keys(&mut self, key: &str, tenant: &TenantConfig, seen: &mut BTreeMap<String, String>) {
+        for (index, api_key) in tenant.api_keys.iter().enumerate() {
+            let key = format!("{key}.api_keys[{index}]");
+            let id = &api_key.id;
+            let inside = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+            if !(1..=40).contains(&id.len()) || !id.bytes().all(inside) {
+                self.wrong(&format!("{key}.id"), format!("expected 1 to 40 of a-z 0-9 -, found {id:?}"));
+            }
+            // The id alone says whose key it is.
+            if let Some(other) = seen.insert(id.clone(), key.clone()) {
+                self.wrong(&format!("{key}.id"), format!("{id:?} is also {other}'s"));
+            }
+            if api_key.rights.is_empty() {
+                self.wrong(&format!("{key}.rights"), "expected at least one right");
+            }
+            if api_key.rooms.is_empty() {
+                self.wrong(
+                    &format!("{key}.rooms"),
+                    "expected at least one pattern, such as \"**\" for every room",
+                );
+            }
+            if api_key.rooms.iter().any(ringway_protocol::Pattern::has_user) {
+                self.wrong(
+                    &format!("{key}.rooms"),
+                    "`$user` has no meaning here: an API key is nobody in particular",
+                );
+            }
+        }
+    }
+}

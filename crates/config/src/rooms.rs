@@ -1,0 +1,151 @@
+//! What holds for rooms: `[[classes]]`, the kinds of rooms, and `[stores.NAME]`, how long their publications are kept.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use ringway_protocol::{Pattern, TenantId};
+
+use crate::leaf::{choice, text};
+use crate::quantity::ByteSize;
+use crate::read::{Leaf, Reader, Refusal};
+use crate::section::{item, section};
+use crate::value::Node as Value;
+
+/// A store's name; the rule of a tenant's.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StoreName(TenantId);
+
+impl StoreName {
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+}
+
+impl fmt::Display for StoreName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for StoreName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        text.parse()
+            .map(StoreName)
+            .map_err(|_| "a store's name has 1 to 40 characters of a-z, 0-9 and, inside, -".to_owned())
+    }
+}
+
+impl Leaf for StoreName {
+    fn wants() -> String {
+        "the name of a store".into()
+    }
+
+    fn parse(node: &Value, _: &mut Reader<'_>) -> Result<Self, Refusal> {
+        text(node)?.parse().map_err(Refusal::Value)
+    }
+
+    fn show(&self) -> String {
+        format!("\"{self}\"")
+    }
+}
+
+section! {
+    /// `[stores.NAME]`: a retention profile. Read and checked, but nothing is stored yet.
+    pub struct Store {
+        /// How many publications of a room are kept. Not together with `latest_per_key`.
+        pub messages_per_room: Option<u64> = None,
+        /// How long they are kept.
+        pub age: Option<Duration> = None,
+        /// How much the store keeps, all rooms together.
+        pub bytes: Option<ByteSize> = None,
+        /// What happens at that size.
+        pub when_full: WhenFull = WhenFull::DropOldest,
+        /// For how long a repeated `mid` is stored once.
+        pub repeat_window: Duration = Duration::from_secs(30),
+        /// On how many servers, 1 to 5.
+        pub replicas: u8 = 1,
+        /// Whether only the newest of every key is kept: a room's current state.
+        pub latest_per_key: bool = false,
+    }
+}
+
+choice! {
+    /// What a store does at its size.
+    pub enum WhenFull {
+        /// The oldest publications go, whoever they belong to.
+        DropOldest = "drop_oldest",
+        /// New publications are refused (`storage_full`): nobody's history is pushed out.
+        Refuse = "refuse",
+    } later {}
+}
+
+item! {
+    /// `[[classes]]`: the settings of a kind of rooms.
+    pub struct Class {
+        /// Which rooms: `*` any characters but a dot, `**` any characters. The first class that matches wins.
+        pub rooms: Pattern,
+        /// The store that keeps its publications. Not built yet, and refused: every room is ephemeral.
+        pub store: Option<StoreName> = None,
+        /// What an ephemeral room remembers, for those that come back.
+        pub replay: Replay = Replay::default(),
+        /// What happens to a member that reads too slowly.
+        pub slow_consumer: SlowConsumer = SlowConsumer::Disconnect,
+        /// For how long publications may wait to leave together. Not built yet above 0, and refused.
+        pub flush_window: Duration = Duration::ZERO,
+        /// Who is here.
+        pub presence: Presence = Presence::default(),
+    }
+}
+
+impl Class {
+    /// What rooms of no class have.
+    #[must_use]
+    pub fn everything() -> Self {
+        Class {
+            rooms: Pattern::parse("**").expect("a valid pattern"),
+            store: None,
+            replay: Replay::default(),
+            slow_consumer: SlowConsumer::Disconnect,
+            flush_window: Duration::ZERO,
+            presence: Presence::default(),
+        }
+    }
+}
+
+section! {
+    /// `replay` of a class.
+    #[derive(Copy)]
+    pub struct Replay {
+        /// At most this many publications, up to 10,000. 0: none.
+        pub messages: u32 = 100,
+        /// None older than this, up to 24 hours.
+        pub age: Duration = Duration::from_secs(30),
+    }
+}
+
+choice! {
+    /// What happens to a member that reads too slowly.
+    pub enum SlowConsumer {
+        /// It is closed (1008) at 1 MiB that waits for it.
+        Disconnect = "disconnect",
+    } later {
+        "drop_oldest": "slow_consumer = \"drop_oldest\"; \"disconnect\" is",
+        "conflate": "slow_consumer = \"conflate\"; \"disconnect\" is",
+    }
+}
+
+section! {
+    /// `presence` of a class.
+    #[derive(Copy)]
+    pub struct Presence {
+        /// How long a member that was cut off is still shown, up to 5 minutes.
+        pub linger: Duration = Duration::from_secs(5),
+        /// Up to how many members are listed one by one, up to 10,000; beyond it they are counted.
+        pub list_up_to: u32 = 1_000,
+    }
+}

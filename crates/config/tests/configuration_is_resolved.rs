@@ -1,0 +1,316 @@
+//! What a right configuration comes to: defaults, environment above file, tenants, classes, roles.
+
+#![allow(clippy::unwrap_used)]
+
+use std::path::Path;
+use std::time::Duration;
+
+use ringway_config::{Algorithm, Auth, ByteSize, Config, Environment, Origins, Right, Role, WhenFull, keys};
+
+/// Everything that can be said today.
+const WHOLE: &str = r#"
+tenants_dir = "tenants"
+
+[gateway]
+listen = "0.0.0.0:8080"
+admin = "0.0.0.0:9080"
+auth = "jwt"
+path = "tunnel"
+token_in_query = true
+
+[node]
+id = "node-a"
+pool = "shared"
+listen = "0.0.0.0:7001"
+advertise = "10.0.0.5:7001"
+public_url = "wss://a.example.net"
+admin = "0.0.0.0:9081"
+max_connections = 20_000
+weight = 2
+
+[nats]
+urls = ["nats://user:hunter2@127.0.0.1:4222", "env:OTHER_NATS"]
+prefix = "ringway.prod"
+
+[cluster]
+secret = "env:RINGWAY_OWN_SECRET"
+
+[telemetry]
+otlp = "http://collector:4317"
+sample = 1
+
+[stores.chat]
+messages_per_room = 1_000
+age = "24h"
+bytes = "20GiB"
+when_full = "refuse"
+repeat_window = "1m30s"
+replicas = 3
+latest_per_key = false
+
+[[classes]]
+rooms = "board.**"
+replay = { messages = 10, age = "5s" }
+slow_consumer = "disconnect"
+flush_window = 0
+presence = { linger = "5s", list_up_to = 1_000 }
+
+[[classes]]
+rooms = "**"
+replay.messages = 7
+
+[tenant_defaults]
+pool = "small"
+origins = ["https://app.example"]
+limits = { publish_per_second = 50 }
+
+[tenants.acme]
+pool = "acme"
+group = "shared"
+keys = [{ alg = "HS256", kid = "1", file = "acme.key" }]
+origins = ["https://app.acme.example"]
+limits = { connections = 50_000, rooms = 20 }
+api_keys = [{ id = "app", hash = "sha256:00000000000000000000000000000000000000000000000000000000000000ff", rights = ["publish", "manage"], rooms = ["**"] }]
+"#;
+
+fn env(variables: &[(&str, &str)]) -> Environment {
+    variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+fn whole(more: &[(&str, &str)]) -> Config {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("acme.key"), "0123456789abcdef0123456789abcdef\n").unwrap();
+    let tenants = directory.path().join("tenants");
+    std::fs::create_dir_all(tenants.join("..data")).unwrap();
+    std::fs::write(tenants.join("globex.toml"), "keys = [{ alg = \"HS256\", file = \"globex.key\" }]\n")
+        .unwrap();
+    std::fs::write(tenants.join("globex.key"), "short").unwrap();
+    std::fs::write(tenants.join(".swp.toml"), "not read").unwrap();
+    let file = directory.path().join("ringway.toml");
+    std::fs::write(&file, WHOLE).unwrap();
+    let mut env = env(more);
+    env.insert("RINGWAY_OWN_SECRET".into(), "0123456789abcdef".into());
+    env.insert("OTHER_NATS".into(), "nats://b:4222".into());
+    Config::load(&file, &env).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn open(variables: &[(&str, &str)]) -> Config {
+    let mut env = env(variables);
+    env.insert("RINGWAY_GATEWAY__AUTH".into(), "off".into());
+    Config::from_environment(&env).unwrap_or_else(|error| panic!("{error}"))
+}
+
+#[test]
+fn the_whole_file_comes_to_what_it_says() {
+    let config = whole(&[]);
+    let node = config.node().unwrap();
+    assert_eq!(
+        (node.id.as_str(), node.weight, node.max_connections, node.auth),
+        ("node-a", 2, 20_000, Auth::Jwt)
+    );
+    assert_eq!(node.advertise.unwrap().to_string(), "10.0.0.5:7001");
+    assert!(config.gateway().token_in_query);
+    let nats = config.nats.as_ref().unwrap();
+    assert_eq!(nats.urls[0].as_str(), "nats://user:hunter2@127.0.0.1:4222");
+    assert_eq!(nats.urls[1].as_str(), "nats://b:4222");
+    assert_eq!(config.cluster.secret.as_ref().unwrap().bytes(), b"0123456789abcdef");
+    assert!((config.telemetry.sample - 1.0).abs() < f64::EPSILON);
+    let store = config.stores.values().next().unwrap();
+    assert_eq!(store.bytes, Some(ByteSize(20 << 30)));
+    assert_eq!((store.when_full, store.repeat_window), (WhenFull::Refuse, Duration::from_secs(90)));
+    for role in [Role::Gateway, Role::Node, Role::Serve] {
+        config.require(role).unwrap();
+    }
+    assert_eq!(
+        config.warnings(),
+        [
+            "stores.chat: not built yet: read and checked, but nothing is stored",
+            "tenant_defaults.limits.publish_per_second: not enforced yet: read and checked, but refuses nobody",
+            "tenants.acme.limits.connections: not enforced yet: read and checked, but refuses nobody",
+            "tenants.globex.keys[0].file: an HS256 key should have 32 bytes or more",
+        ]
+    );
+}
+
+#[test]
+fn limits_that_nothing_is_held_against_yet_are_told_once_a_tenant() {
+    let told = |variables: &[(&str, &str)]| {
+        let warnings = open(variables).warnings();
+        warnings.into_iter().filter(|warning| warning.contains("limits")).collect::<Vec<_>>()
+    };
+    let both = [
+        ("RINGWAY_TENANTS__ACME__LIMITS__CONNECTIONS", "5"),
+        ("RINGWAY_TENANTS__ACME__LIMITS__PUBLISH_PER_SECOND", "5"),
+        ("RINGWAY_TENANTS__GLOBEX__LIMITS__PUBLISH_PER_SECOND", "5"),
+    ];
+    assert_eq!(
+        told(&both),
+        [
+            "tenants.acme.limits.connections, publish_per_second: not enforced yet: read and checked, but refuses nobody",
+            "tenants.globex.limits.publish_per_second: not enforced yet: read and checked, but refuses nobody",
+        ]
+    );
+    // What is enforced isn't told of.
+    assert!(told(&[("RINGWAY_TENANTS__ACME__LIMITS__ROOMS", "5")]).is_empty());
+}
+
+#[test]
+fn tenants_have_their_own_or_the_defaults() {
+    let tenants = whole(&[]).tenants();
+    let acme = tenants.get(&"acme".parse().unwrap()).unwrap();
+    assert_eq!((acme.pool.as_str(), acme.group.as_str()), ("acme", "shared"));
+    assert_eq!(acme.keys[0].alg, Algorithm::Hs256);
+    assert_eq!(acme.keys[0].bytes.bytes(), b"0123456789abcdef0123456789abcdef");
+    assert_eq!(
+        (acme.limits.connections, acme.limits.publish_per_second, acme.limits.rooms),
+        (Some(50_000), Some(50), 20)
+    );
+    assert!(acme.origins.allows("https://app.acme.example") && !acme.origins.allows("https://app.example"));
+    assert_eq!(acme.api_keys[0].rights, [Right::Publish, Right::Manage]);
+    assert_eq!(acme.api_keys[0].hash.0[31], 0xff);
+
+    let globex = tenants.get(&"globex".parse().unwrap()).unwrap();
+    assert_eq!((globex.pool.as_str(), globex.group.as_str()), ("small", "small"));
+    assert_eq!(globex.limits.rooms, 1_000);
+    assert_eq!(globex.origins, Origins::Only(vec!["https://app.example".into()]));
+
+    assert!(tenants.get(&"nobody".parse().unwrap()).is_none());
+    assert!(tenants.only().is_none());
+    assert_eq!(tenants.by_api_key("app").unwrap().id.as_str(), "acme");
+    assert_eq!(tenants.groups_of(&"acme".parse().unwrap()), ["shared".parse().unwrap()]);
+    assert_eq!(tenants.groups_of(&"small".parse().unwrap()), ["small".parse().unwrap()]);
+}
+
+#[test]
+fn the_first_class_that_matches_wins() {
+    let tenants = whole(&[]).tenants();
+    let messages = |room: &str| tenants.class_of(&room.parse().unwrap()).replay.messages;
+    assert_eq!((messages("board.1.cursors"), messages("lobby")), (10, 7));
+    let class = open(&[]).tenants().class_of(&"lobby".parse().unwrap()).clone();
+    assert_eq!((class.replay.messages, class.replay.age), (100, Duration::from_secs(30)));
+}
+
+#[test]
+fn without_authentication_and_tenants_every_name_is_one() {
+    let tenants = open(&[("RINGWAY_TENANT_DEFAULTS__LIMITS__ROOMS", "3")]).tenants();
+    let tenant = tenants.get(&"any-name".parse().unwrap()).unwrap();
+    assert_eq!((tenant.id.as_str(), tenant.group.as_str(), tenant.limits.rooms), ("any-name", "shared", 3));
+    assert_eq!(tenants.groups_of(&"shared".parse().unwrap()), ["shared".parse().unwrap()]);
+    assert!(tenants.groups_of(&"other".parse().unwrap()).is_empty());
+    assert!(tenants.is_open() && tenants.only().is_none());
+
+    let tenants = open(&[("RINGWAY_TENANTS__ACME__POOL", "a")]).tenants();
+    assert!(!tenants.is_open() && tenants.get(&"any-name".parse().unwrap()).is_none());
+    assert_eq!(tenants.only().unwrap().id.as_str(), "acme");
+}
+
+#[test]
+fn the_environment_is_above_the_file() {
+    let config = whole(&[
+        ("RINGWAY_NODE__ID", "42"),
+        ("RINGWAY_NODE__WEIGHT", "0"),
+        ("RINGWAY_NODE__LISTEN", "127.0.0.1:7"),
+        ("RINGWAY_NODE__POOL", "\"quoted\""),
+        ("RINGWAY_GATEWAY__TOKEN_IN_QUERY", "false"),
+        ("RINGWAY_NATS__URLS", "nats://c:1, nats://d:2"),
+        ("RINGWAY_TELEMETRY__SAMPLE", "0.5"),
+        ("RINGWAY_CLASSES__0__REPLAY__MESSAGES", "11"),
+        ("RINGWAY_CLASSES__2__ROOMS", "third"),
+        ("RINGWAY_TENANTS__ACME__LIMITS__ROOMS", "21"),
+        ("RINGWAY_TENANTS__GLOBEX__ORIGINS", "[\"https://globex.example\"]"),
+        ("RINGWAY_STORES__CHAT__AGE", "1h"),
+        // Neither keys nor mistakes.
+        ("RINGWAY_LOG", "debug"),
+        ("RINGWAY_NODE_PORT_7001_TCP_ADDR", "10.0.0.1"),
+        ("RINGWAY_SERVICE_HOST", "10.0.0.1"),
+        ("HOME", "/root"),
+    ]);
+    assert_eq!(
+        (config.node.id.as_deref(), config.node.weight, config.node.pool.as_str()),
+        (Some("42"), 0, "quoted")
+    );
+    assert_eq!(config.node.listen, "127.0.0.1:7".parse().unwrap());
+    assert!(!config.gateway.token_in_query);
+    assert_eq!(
+        config.nats.as_ref().unwrap().urls.iter().map(|url| url.as_str()).collect::<Vec<_>>(),
+        ["nats://c:1", "nats://d:2"]
+    );
+    assert!((config.telemetry.sample - 0.5).abs() < f64::EPSILON);
+    assert_eq!((config.classes.len(), config.classes[0].replay.messages), (3, 11));
+    let tenants = config.tenants();
+    assert_eq!(tenants.get(&"acme".parse().unwrap()).unwrap().limits.rooms, 21);
+    assert!(tenants.get(&"globex".parse().unwrap()).unwrap().origins.allows("https://globex.example"));
+}
+
+#[test]
+fn lists_of_tables_come_from_the_environment_too() {
+    let config = open(&[
+        ("RINGWAY_CLASSES", "[{ rooms = \"a.**\" }, { rooms = \"b.**\", replay = { messages = 1 } }]"),
+        ("RINGWAY_CLASSES__1__REPLAY__AGE", "2s"),
+    ]);
+    assert_eq!(config.classes[1].replay.messages, 1);
+    assert_eq!(config.classes[1].replay.age, Duration::from_secs(2));
+    let config = open(&[("RINGWAY_CLASSES__0__ROOMS", "a"), ("RINGWAY_CLASSES__1__ROOMS", "b")]);
+    assert_eq!(config.classes[1].rooms.as_str(), "b");
+}
+
+#[test]
+fn every_key_can_be_set_by_environment() {
+    // Whatever a key's kind is, the variable reaches it: it changes something, or is refused under the key's own name,
+    // or what stands beside it is missed.
+    let before = open(&[]);
+    for key in keys() {
+        let path = key.path.replace("[]", ".0").replace('*', "x");
+        let variable = format!("RINGWAY_{}", path.to_uppercase().replace('.', "__"));
+        let beside = path.split('.').next().unwrap();
+        match Config::from_environment(&env(&[(&variable, "off"), ("RINGWAY_GATEWAY__AUTH", "off")])) {
+            Ok(config) => {
+                assert!(config != before || key.path == "gateway.auth", "{variable} changed nothing");
+            }
+            Err(error) => {
+                for problem in &error.problems {
+                    assert!(problem.key.starts_with(beside), "{variable}: {problem}");
+                    assert!(!problem.message.contains("unknown key"), "{variable}: {problem}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn roles_ask_for_what_they_cant_do_without() {
+    let config = open(&[("RINGWAY_NODE__ID", "a")]);
+    config.require(Role::Serve).unwrap();
+    let gateway = config.require(Role::Gateway).unwrap_err().to_string();
+    assert!(
+        gateway.contains("nats.urls: missing") && gateway.contains("cluster.secret: missing"),
+        "{gateway}"
+    );
+    let node = config.require(Role::Node).unwrap_err().to_string();
+    assert!(node.contains("node.advertise: missing"), "{node}");
+}
+
+#[test]
+fn nothing_secret_is_printed() {
+    let config = whole(&[]);
+    let printed = format!("{config:?}{:?}", config.tenants());
+    for secret in ["hunter2", "0123456789abcdef", "short"] {
+        assert!(!printed.contains(secret), "{secret}");
+    }
+}
+
+#[test]
+fn a_configuration_changed_in_code_keeps_the_rules() {
+    let mut config = open(&[]);
+    config.check().unwrap();
+    config.node.weight = 17;
+    assert_eq!(config.check().unwrap_err().to_string(), "node.weight: expected 0 to 16, found 17");
+}
+
+#[test]
+fn a_file_is_read_from_where_it_lies() {
+    // Relative paths begin at the file that names them, not at the process.
+    let error = Config::from_text("tenants_dir = \"t\"", Path::new("/nowhere/r.toml"), &Environment::new())
+        .unwrap_err();
+    assert!(error.to_string().contains("/nowhere/t"), "{error}");
+}
