@@ -1,0 +1,220 @@
+//! Publications, live and direct. Tenant and room are the subject's: a sender can't say one and write to another.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use ringway_protocol::name::{RoomName, TenantId, UserId};
+
+use super::Garbage;
+use super::wire::{Reader, Writer};
+use crate::message::{Direct, Epoch, LiveBody, LiveMessage, Publication};
+
+const PUBLICATION: u64 = 0;
+const MARK: u64 = 1;
+
+/// `[version, from, count, 0, epoch, offset, publication]` or `[version, from, count, 1, epoch, offset]`.
+pub(crate) fn write_live(message: &LiveMessage) -> Bytes {
+    let (kind, epoch, offset, publication) = match &message.body {
+        LiveBody::Publication { epoch, offset, publication } => {
+            (PUBLICATION, epoch, offset, Some(publication))
+        }
+        LiveBody::Mark { epoch, offset } => (MARK, epoch, offset, None),
+    };
+    let capacity = 64 + publication.map_or(0, |publication| publication.wire_bound());
+    let mut writer = Writer::message(5 + u32::from(publication.is_some()), capacity);
+    writer.str(message.from.as_str()).u64(message.count).u64(kind);
+    write_epoch(&mut writer, *epoch);
+    writer.u64(*offset);
+    if let Some(publication) = publication {
+        write_publication(&mut writer, publication);
+    }
+    writer.finish()
+}
+
+pub(crate) fn read_live(
+    bytes: &[u8],
+    (tenant, room): (TenantId, RoomName),
+    traceparent: Option<Arc<str>>,
+) -> Result<LiveMessage, Garbage> {
+    let mut reader = Reader::message(bytes, 5)?;
+    let (from, count) = (reader.name()?, reader.u64()?);
+    let kind = reader.u64()?;
+    let (epoch, offset) = (read_epoch(&mut reader)?, reader.u64()?);
+    let body = match kind {
+        PUBLICATION => {
+            let publication = Arc::new(read_publication(&mut reader)?);
+            LiveBody::Publication { epoch, offset, publication }
+        }
+        MARK => LiveBody::Mark { epoch, offset },
+        _ => return Err(Garbage::Malformed("a live message of an unknown kind")),
+    };
+    Ok(LiveMessage { from, count, tenant, room, body, traceparent })
+}
+
+/// `[version, user, publication]`.
+pub(crate) fn write_direct(direct: &Direct) -> Bytes {
+    let mut writer = Writer::message(2, 160 + direct.publication.wire_bound());
+    writer.opt_str(direct.user.as_ref());
+    write_publication(&mut writer, &direct.publication);
+    writer.finish()
+}
+
+pub(crate) fn read_direct(
+    bytes: &[u8],
+    tenant: TenantId,
+    traceparent: Option<Arc<str>>,
+) -> Result<Direct, Garbage> {
+    let mut reader = Reader::message(bytes, 2)?;
+    let user = reader.opt(Reader::name::<UserId>)?;
+    let publication = Arc::new(read_publication(&mut reader)?);
+    Ok(Direct { tenant, user, publication, traceparent })
+}
+
+pub(super) fn write_epoch(writer: &mut Writer, epoch: Epoch) {
+    writer.array(3).u64(epoch.ms).u64(epoch.node).u64(u64::from(epoch.random));
+}
+
+pub(super) fn read_epoch(reader: &mut Reader<'_>) -> Result<Epoch, Garbage> {
+    let unknown = reader.enter(3)?;
+    let (ms, node) = (reader.u64()?, reader.u64()?);
+    let random = u32::try_from(reader.u64()?).map_err(|_| Garbage::Malformed("an epoch out of range"))?;
+    reader.leave(unknown)?;
+    Ok(Epoch { ms, node, random })
+}
+
+/// Without its span.
+pub(super) fn write_publication(writer: &mut Writer, publication: &Publication) {
+    writer.array(11);
+    write_fields(writer, publication);
+}
+
+/// With its span as a last element.
+pub(super) fn write_traced(writer: &mut Writer, publication: &Publication) {
+    writer.array(12);
+    write_fields(writer, publication);
+    writer.opt_str(publication.span.as_ref());
+}
+
+fn write_fields(writer: &mut Writer, publication: &Publication) {
+    let Publication { ts, user, event, key, mid, trace, data, conn, session, echo, span: _ } = publication;
+    writer.u64(*ts).opt_str(user.as_ref()).opt_str(event.as_ref()).opt_str(key.as_ref());
+    writer.opt_str(mid.as_ref()).opt_str(trace.as_ref()).opt_str(conn.as_ref()).opt_str(session.as_ref());
+    writer.bool(*echo).payload(data);
+}
+
+pub(super) fn read_publication(reader: &mut Reader<'_>) -> Result<Publication, Garbage> {
+    let text = |reader: &mut Reader<'_>| reader.str().map(Arc::from);
+    let mut unknown = reader.enter(11)?;
+    let mut publication = Publication {
+        ts: reader.u64()?,
+        user: reader.opt(Reader::name)?,
+        event: reader.opt(text)?,
+        key: reader.opt(Reader::name)?,
+        mid: reader.opt(text)?,
+        trace: reader.opt(text)?,
+        conn: reader.opt(Reader::name)?,
+        session: reader.opt(Reader::name)?,
+        echo: reader.bool()?,
+        data: reader.payload()?,
+        span: None,
+    };
+    if unknown.take_one() {
+        publication.span = reader.opt(text)?;
+    }
+    reader.leave(unknown)?;
+    Ok(publication)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples;
+    use super::*;
+    use proptest::prelude::*;
+
+    fn place(message: &LiveMessage) -> (TenantId, RoomName) {
+        (message.tenant.clone(), message.room.clone())
+    }
+
+    #[test]
+    fn live_messages_come_back() {
+        for message in samples::live() {
+            let bytes = write_live(&message);
+            let read = read_live(&bytes, place(&message), message.traceparent.clone());
+            assert_eq!(read.as_ref(), Ok(&message));
+        }
+    }
+
+    #[test]
+    fn direct_messages_come_back() {
+        for direct in samples::direct() {
+            let bytes = write_direct(&direct);
+            assert_eq!(read_direct(&bytes, direct.tenant.clone(), None), Ok(direct));
+        }
+    }
+
+    #[test]
+    fn a_publication_never_outgrows_its_bound() {
+        for publication in samples::publications() {
+            let mut writer = Writer::message(1, 0);
+            write_traced(&mut writer, &publication);
+            let bytes = writer.finish();
+            assert!(
+                bytes.len() <= publication.wire_bound(),
+                "{} > {}",
+                bytes.len(),
+                publication.wire_bound()
+            );
+        }
+    }
+
+    #[test]
+    fn elements_of_later_releases_are_passed_over() {
+        let publication = samples::publications().remove(0);
+        let mut writer = Writer::message(7, 0);
+        writer.str("node-b").u64(9).u64(PUBLICATION);
+        writer.array(4).u64(1).u64(2).u64(3).str("later");
+        writer.u64(5);
+        writer.array(14).u64(publication.ts).nil().nil().nil().nil().nil().nil().nil();
+        writer.bool(true).payload(&publication.data).nil().array(2).array(1).nil().bool(true).bin(b"later");
+        writer.array(1).u64(1);
+        let bytes = writer.finish();
+        let sample = samples::live().remove(0);
+        let read = read_live(&bytes, place(&sample), None).map(|message| message.body);
+        let Ok(LiveBody::Publication { epoch, offset: 5, publication: read }) = read else {
+            panic!("{read:?}")
+        };
+        assert_eq!(epoch, Epoch { ms: 1, node: 2, random: 3 });
+        assert_eq!(read.data, publication.data);
+    }
+
+    #[test]
+    fn garbage_is_told_apart_and_never_read() {
+        let sample = samples::live().remove(0);
+        let read = |bytes: &[u8]| read_live(bytes, place(&sample), None);
+        let mut other = write_live(&sample).to_vec();
+        other[1] = 2;
+        assert_eq!(read(&other), Err(Garbage::Version(2)));
+        for bytes in
+            [&b""[..], b"\xff\xfe", b"hello", &[0x90], &[0xdd, 0xff, 0xff, 0xff, 0xff, 1], &[0; 1 << 20]]
+        {
+            assert!(read(bytes).is_err());
+        }
+        let whole = write_live(&sample);
+        for end in 0..whole.len() {
+            assert!(read(&whole[..end]).is_err(), "cut at {end}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn reading_anything_ends(bytes in proptest::collection::vec(any::<u8>(), 0..200), which in 0_usize..3, at: usize, byte: u8) {
+            let samples = samples::live();
+            let sample = &samples[which % samples.len()];
+            let _ = read_live(&bytes, place(sample), None);
+            let mut damaged = write_live(sample).to_vec();
+            let at = at % damaged.len();
+            damaged[at] = byte;
+            let _ = read_live(&damaged, place(sample), None);
+        }
+    }
+}

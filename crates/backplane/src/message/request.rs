@@ -1,0 +1,196 @@
+//! Questions to a node's inbox, and their answers.
+
+use std::sync::Arc;
+
+use ringway_protocol::code::Code;
+use ringway_protocol::name::{RoomName, TenantId};
+use ringway_ring::NodeId;
+
+use super::{Epoch, Publication};
+
+/// A room's state is cut to this many bytes on the wire, by leaving out its oldest entries and raising `base`:
+/// half of what a NATS server takes by default.
+pub const STATE_LIMIT: usize = 512 * 1024;
+
+/// A question to one node.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Request {
+    /// Who asks: a node's id, or a gateway's name.
+    pub from: NodeId,
+    /// What is asked.
+    pub body: Question,
+    /// The asker's span, for traces (W3C `traceparent`).
+    pub traceparent: Option<Arc<str>>,
+}
+
+/// What can be asked.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Question {
+    /// About one room.
+    Room {
+        /// The room's tenant.
+        tenant: TenantId,
+        /// The room.
+        room: RoomName,
+        /// What is asked about it.
+        ask: Ask,
+    },
+    /// So many of the asker's members are in these rooms, which the asked one owns. Answered by [`Answer::Done`].
+    Tally(Vec<RoomTally>),
+    /// Are you there? Answered by [`Answer::Done`].
+    Probe,
+}
+
+/// How many of one node's connections are in a room.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoomTally {
+    /// The room's tenant.
+    pub tenant: TenantId,
+    /// The room.
+    pub room: RoomName,
+    /// Connections that joined; 0: none any more.
+    pub count: u64,
+    /// Hashes of the different users among them; none: too many to tell.
+    pub users: Option<Vec<u64>>,
+}
+
+/// What can be asked about a room.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Ask {
+    /// Number and send these, in this order. Answered by [`Answer::Published`] or [`Answer::Redirect`].
+    Publish {
+        /// At least one.
+        publications: Vec<Publication>,
+    },
+    /// What is the room's newest, and what does the asker lack? Answered by [`Answer::State`],
+    /// [`Answer::NotHeld`] or [`Answer::Redirect`].
+    Sync {
+        /// What the asker knows already; none: everything is wanted.
+        known: Option<Known>,
+    },
+    /// Give the room's numbering away. Answered by [`Answer::State`], after which the answerer holds it no
+    /// more, or [`Answer::NotHeld`].
+    Take {
+        /// What the asker knows already.
+        known: Option<Known>,
+    },
+    /// You sent something of a lesser epoch than this. Answered by [`Answer::Done`].
+    Greater {
+        /// The greater epoch.
+        epoch: Epoch,
+        /// Who holds it, where that is known.
+        holder: Option<NodeId>,
+        /// How far it has come, as far as the asker heard.
+        offset: u64,
+    },
+    /// How many are here? Answered by [`Answer::Members`].
+    Members,
+}
+
+/// What a node knows of a room's numbering.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// The greatest epoch it heard of.
+    pub epoch: Epoch,
+    /// Who numbers in it, where that is known.
+    pub holder: Option<NodeId>,
+    /// The greatest offset it has, without a hole before it.
+    pub offset: u64,
+}
+
+/// What comes back.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Answer {
+    /// One for each publication, in order.
+    Published(Vec<Published>),
+    /// A room's numbering and the newest of its publications, without a hole.
+    State {
+        /// The epoch.
+        epoch: Epoch,
+        /// The last number given.
+        offset: u64,
+        /// Everything after this offset is in `entries`; what is at or before it is not to be had.
+        base: u64,
+        /// Offset and publication, rising.
+        entries: Vec<(u64, Arc<Publication>)>,
+    },
+    /// Not I.
+    NotHeld {
+        /// The greatest epoch that the answerer heard of.
+        known: Option<Epoch>,
+        /// Who holds that, as far as the answerer knows.
+        holder: Option<NodeId>,
+    },
+    /// Ask this one, who owns the room in the answerer's view.
+    Redirect {
+        /// None: the answerer's view is empty.
+        to: Option<NodeId>,
+    },
+    /// The room's members on all nodes, as far as they told its owner.
+    Members {
+        /// Connections that joined.
+        count: u64,
+        /// Different users among them; none: too many to tell.
+        users: Option<u64>,
+    },
+    /// It is done; nothing else to say.
+    Done,
+    /// It won't be done.
+    Refused {
+        /// Why, in the words that a client is told.
+        code: Code,
+    },
+}
+
+impl Answer {
+    /// The same answer, with a room's state cut to about `limit` bytes on the wire: its oldest entries are left
+    /// out, and `base` raised accordingly.
+    #[must_use]
+    pub fn limited(mut self, limit: usize) -> Self {
+        if let Self::State { base, entries, .. } = &mut self {
+            let mut bytes = 0;
+            let fits = entries.iter().rev().take_while(|(_, publication)| {
+                bytes += publication.wire_bound();
+                bytes <= limit
+            });
+            let left_out = entries.len() - fits.count();
+            if let Some((last, _)) = entries.drain(..left_out).next_back() {
+                *base = last;
+            }
+        }
+        self
+    }
+}
+
+/// What became of one publication.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Published {
+    /// The epoch of its number.
+    pub epoch: Epoch,
+    /// Its number.
+    pub offset: u64,
+    /// It was a repeat: the number is the first one's.
+    pub duplicate: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::samples;
+
+    #[test]
+    fn a_state_is_cut_from_its_oldest_end() {
+        let publication = Arc::new(samples::publications().remove(0));
+        let size = publication.wire_bound();
+        let epoch = Epoch { ms: 1, node: 1, random: 1 };
+        let entries: Vec<_> = (1..=10).map(|offset| (offset, Arc::clone(&publication))).collect();
+        let whole = Answer::State { epoch, offset: 10, base: 0, entries };
+        assert_eq!(whole.clone().limited(10 * size), whole);
+
+        let Answer::State { base, entries, offset, .. } = whole.clone().limited(4 * size) else { panic!() };
+        assert_eq!((base, entries.len(), entries[0].0, offset), (6, 4, 7, 10));
+
+        let Answer::State { base, entries, .. } = whole.limited(0) else { panic!() };
+        assert_eq!((base, entries.len()), (10, 0));
+    }
+}
