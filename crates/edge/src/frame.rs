@@ -1,0 +1,154 @@
+//! Finished WebSocket frames as a server sends them: header and payload in one piece, unmasked.
+//!
+//! A frame is made once and shared by every socket that it goes to: a clone counts references and
+//! copies nothing. What is made here is always one whole message or one control frame; this
+//! server never fragments and never compresses.
+
+use bytes::Bytes;
+use ringway_protocol::CloseCode;
+
+/// The first byte of an unfragmented frame of each kind (RFC 6455 §5.2: FIN and the opcode).
+const TEXT: u8 = 0x81;
+const BINARY: u8 = 0x82;
+const CLOSE: u8 = 0x88;
+const PING: u8 = 0x89;
+const PONG: u8 = 0x8A;
+
+/// What a control frame can carry (RFC 6455 §5.5), in bytes.
+pub(crate) const CONTROL_LIMIT: usize = 125;
+
+/// The longest reason of a close frame: the limit less the two bytes of the code.
+const REASON_LIMIT: usize = CONTROL_LIMIT - 2;
+
+/// A finished frame, ready for a socket. Cheap to clone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Frame(Bytes);
+
+impl Frame {
+    /// A text message. The payload must be UTF-8; that is the caller's promise to the receiver.
+    pub fn text(payload: &[u8]) -> Frame {
+        debug_assert!(std::str::from_utf8(payload).is_ok(), "a text frame carries UTF-8");
+        Frame::new(TEXT, payload)
+    }
+
+    /// A binary message.
+    pub fn binary(payload: &[u8]) -> Frame {
+        Frame::new(BINARY, payload)
+    }
+
+    /// A ping. A payload over 125 bytes is cut to what a control frame can carry.
+    pub fn ping(payload: &[u8]) -> Frame {
+        Frame::control(PING, payload)
+    }
+
+    /// A close frame. The reason is cut to 123 bytes, never inside a character.
+    pub fn close(code: CloseCode, reason: &str) -> Frame {
+        let mut payload = Vec::with_capacity(CONTROL_LIMIT);
+        payload.extend_from_slice(&code.0.to_be_bytes());
+        payload.extend_from_slice(cut(reason, REASON_LIMIT).as_bytes());
+        Frame::control(CLOSE, &payload)
+    }
+
+    /// The close frame without a code: the answer to a close frame without one.
+    pub(crate) fn close_empty() -> Frame {
+        Frame::control(CLOSE, &[])
+    }
+
+    pub(crate) fn pong(payload: &[u8]) -> Frame {
+        Frame::control(PONG, payload)
+    }
+
+    /// The bytes for the wire, header and payload.
+    pub fn encoded(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Bytes on the wire, header included; never zero.
+    #[allow(clippy::len_without_is_empty)]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn control(first: u8, payload: &[u8]) -> Frame {
+        Frame::new(first, &payload[..payload.len().min(CONTROL_LIMIT)])
+    }
+
+    fn new(first: u8, payload: &[u8]) -> Frame {
+        // An exact capacity keeps the conversion to `Bytes` from moving the bytes.
+        let mut bytes = Vec::with_capacity(payload.len() + header_len(payload.len()));
+        bytes.push(first);
+        match payload.len() {
+            n @ ..=125 => bytes.push(n as u8),
+            n @ 126..=0xFFFF => {
+                bytes.push(126);
+                bytes.extend_from_slice(&(n as u16).to_be_bytes());
+            }
+            n => {
+                bytes.push(127);
+                bytes.extend_from_slice(&(n as u64).to_be_bytes());
+            }
+        }
+        bytes.extend_from_slice(payload);
+        Frame(Bytes::from(bytes))
+    }
+}
+
+const fn header_len(payload: usize) -> usize {
+    match payload {
+        ..=125 => 2,
+        126..=0xFFFF => 4,
+        _ => 10,
+    }
+}
+
+fn cut(text: &str, limit: usize) -> &str {
+    let mut end = text.len().min(limit);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Cursor;
+    use tungstenite::protocol::frame::FrameHeader;
+
+    #[test]
+    fn headers_are_what_another_implementation_reads() {
+        for len in [0, 1, 125, 126, 127, 65_535, 65_536, 70_000] {
+            let payload = vec![b'x'; len];
+            for (frame, opcode) in [(Frame::text(&payload), 1_u8), (Frame::binary(&payload), 2)] {
+                let mut cursor = Cursor::new(frame.encoded());
+                let (header, length) = FrameHeader::parse(&mut cursor).unwrap().unwrap();
+                assert!(header.is_final && header.mask.is_none());
+                assert_eq!((u8::from(header.opcode), length), (opcode, len as u64));
+                assert_eq!(&frame.encoded()[cursor.position() as usize..], &payload[..]);
+                assert_eq!(frame.len(), len + header_len(len));
+            }
+        }
+    }
+
+    #[test]
+    fn a_close_reason_is_cut_between_characters() {
+        let frame = Frame::close(CloseCode(1008), &"é".repeat(100));
+        assert_eq!(frame.encoded()[..4], [0x88, 2 + 122, 0x03, 0xF0]);
+        assert_eq!(std::str::from_utf8(&frame.encoded()[4..]).unwrap(), "é".repeat(61));
+        assert_eq!(Frame::close(CloseCode(1000), "").encoded(), [0x88, 2, 0x03, 0xE8]);
+        assert_eq!(Frame::close_empty().encoded(), [0x88, 0]);
+    }
+
+    #[test]
+    fn a_ping_never_outgrows_a_control_frame() {
+        assert_eq!(Frame::ping(&[7; 300]).len(), 127);
+        assert_eq!(Frame::pong(b"a").encoded(), [0x8A, 1, b'a']);
+    }
+
+    #[test]
+    fn clones_share_the_bytes() {
+        let frame = Frame::binary(&[1; 1000]);
+        let clone = frame.clone();
+        assert_eq!(clone.encoded().as_ptr(), frame.encoded().as_ptr());
+    }
+}

@@ -1,0 +1,38 @@
+//! Half-open connections: peers that vanished without a word.
+//!
+//! There is no timer per connection. Whoever keeps the connections sweeps over them once per ping
+//! interval and calls [`Outbound::beat`] on each.
+
+use crate::frame::Frame;
+use crate::outbound::Outbound;
+
+/// Beats that may stay without any sign of life before the peer counts as gone. One lost beat may
+/// be a phone that changes networks; after two of 25 s nobody is there.
+pub const MISSED_BEATS: u8 = 2;
+
+/// What a beat found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Beat {
+    /// The frames were sent, or wait to be.
+    Sent,
+    /// Closed already; nothing was sent.
+    Closed,
+    /// [`MISSED_BEATS`] beats brought no sign of life. The connection was cut.
+    HalfOpen,
+}
+
+impl Outbound {
+    /// One beat: sends `frames` (a ping and whatever goes with it, as one write), or cuts the
+    /// connection if the beats before weren't answered. Any bytes from the peer are a sign of
+    /// life, and so is that its socket, being behind, took some.
+    pub fn beat(&self, frames: &[Frame]) -> Beat {
+        if self.is_closed() {
+            return Beat::Closed;
+        }
+        if self.count_beat() > MISSED_BEATS {
+            self.cut();
+            return Beat::HalfOpen;
+        }
+        if self.send_all(frames) { Beat::Sent } else { Beat::Closed }
+    }
+}

@@ -1,0 +1,36 @@
+//! One WebSocket on the server's side: handshake, messages in, a bounded queue and direct writes
+//! out, close, and the signs of life. It knows no rooms, tokens or frames of Ringway: it moves
+//! messages and finished bytes, and decides only what concerns the socket.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`serve`] | accepting, HTTP/1.1 up to the upgrade, and the socket behind it |
+//! | [`upgrade`] | is this request head a WebSocket upgrade that we take |
+//! | [`Query`] | the parameters of a request, read strictly |
+//! | [`Frame`] | finished bytes of one WebSocket frame, shared by all who get it |
+//! | [`Outbound`] | the writing half: order, bound, direct writes, close |
+//! | [`Reader`] | the reading half and only task: messages, pings, what waits for a slow client |
+//! | [`Beat`] | half-open connections, found by a sweep instead of timers |
+//! | [`refuse()`] | a close code to a client that may not stay |
+//!
+//! A connection's life: [`upgrade::check`] the head, answer [`upgrade::Upgrade::response`], take
+//! the socket by [`serve::into_socket`], [`open`] it, [`Reader::read`] until that ends, then
+//! [`Reader::finish`]. An idle connection holds no buffer.
+
+mod ended;
+mod frame;
+mod heartbeat;
+mod outbound;
+mod query;
+mod read;
+mod refuse;
+pub mod serve;
+pub mod upgrade;
+
+pub use ended::{By, Ended};
+pub use frame::Frame;
+pub use heartbeat::{Beat, MISSED_BEATS};
+pub use outbound::{Outbound, QUEUED_FRAMES_LIMIT, STALL_LIMIT};
+pub use query::{BadQuery, Query};
+pub use read::{Limits, Message, Reader, open};
+pub use refuse::refuse;
