@@ -1,0 +1,32 @@
+//! A node: it holds connections and rooms, and puts one publication on many sockets.
+//!
+//! Owns: what happens between a ticket and a connection's end (`session`), the rooms of this node (`shard` runs them,
+//! `room` decides), and this node's part in the cluster. Refuses: tokens of upgrades and routing, which are the
+//! gateway's; sockets' bytes, which are the edge's; subjects and carriers, which are the backplane's.
+//!
+//! The way of a publication: `session` reads a frame and checks the right → the `shard` of the room's slot takes it in
+//! the order sent → its `room` numbers it, or asks the room's owner to → the shard writes it to the members and to
+//! the room's live subject → on other nodes with members, `shard` and `room` bring it to theirs.
+
+mod clock;
+mod cluster;
+mod conn;
+mod direct;
+mod encode;
+mod heartbeat;
+mod inbox;
+mod leave;
+mod listen;
+mod live_count;
+mod metrics;
+mod node;
+mod placement;
+mod registry;
+mod room;
+mod session;
+mod shard;
+mod tickets;
+mod trace;
+
+pub use metrics::NodeMetrics;
+pub use node::{Check, Door, Node, NodeParts, NodeSettings, StartError};

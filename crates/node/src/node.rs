@@ -1,0 +1,333 @@
+//! A node: its shards, its connections, its part in the cluster, from start to end.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use ringway_auth::{SessionKey, Ticket, TicketKey, TokenKeys};
+use ringway_backplane::cluster::{Announcer, Watcher};
+use ringway_backplane::{Backplane, Inbox, Subscription};
+use ringway_config::Tenants;
+use ringway_protocol::{PoolId, TenantId};
+use ringway_ring::{Announcement, NodeId, NodeState, Slot, View};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::metrics::NodeMetrics;
+use crate::placement::Placement;
+use crate::registry::Registry;
+use crate::shard::{Command, Shard, ShardHandle, Shared};
+use crate::tickets::UsedTickets;
+use crate::{cluster, heartbeat, inbox, leave, listen, session, trace};
+
+/// How long connections have at the end of a node to take their goodbye.
+const GOODBYE: Duration = Duration::from_secs(3);
+
+/// How long a node that left answers those who take its rooms. They are taken when they are next used: by a client that
+/// comes back, within its first two tries.
+const HAND_OVER: Duration = Duration::from_secs(2);
+
+/// The most shards: a connection remembers those it has to do with in 64 bits.
+const MAX_SHARDS: usize = 64;
+
+/// What a node is.
+#[derive(Debug, Clone)]
+pub struct NodeSettings {
+    /// Its name in the cluster.
+    pub id: NodeId,
+    /// Whose tenants it serves.
+    pub pool: PoolId,
+    /// Where gateways reach it, `host:port`. None: the address that its listener got.
+    pub advertise: Option<String>,
+    /// Where clients reach it directly.
+    pub public_url: Option<String>,
+    /// Its share of slots against other nodes', 0 to 16.
+    pub weight: u8,
+    /// More connections than this are refused.
+    pub max_connections: usize,
+    /// Authentication is off: an `auth` frame changes nothing, and is well.
+    pub open: bool,
+}
+
+/// What a node works with.
+#[derive(Debug)]
+pub struct NodeParts {
+    /// Carries publications between nodes. The node closes it at its end.
+    pub backplane: Arc<dyn Backplane>,
+    /// Groups and classes.
+    pub tenants: Tenants,
+    /// Verify tokens of `auth` frames, by tenant.
+    pub keys: Arc<HashMap<TenantId, TokenKeys>>,
+    /// The cluster's secret: opens tickets, seals sessions.
+    pub secret: Arc<[u8]>,
+    /// Where its figures go.
+    pub metrics: NodeMetrics,
+    /// Where gateways and direct clients connect; none: only [`Node::take`] brings connections.
+    pub listener: Option<TcpListener>,
+}
+
+/// A question for `/readyz`; an error says why not.
+pub type Check = Box<dyn Fn() -> Result<(), String> + Send + Sync>;
+
+/// Why a node couldn't start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The backplane was closed.
+    #[error("the backplane is closed")]
+    Backplane(#[from] ringway_backplane::Closed),
+    /// The listener's address couldn't be read.
+    #[error("the listener has no address: {0}")]
+    Listener(#[from] std::io::Error),
+}
+
+/// What all parts of a running node share.
+pub(crate) struct Inner {
+    pub(crate) id: NodeId,
+    pub(crate) settings: NodeSettings,
+    pub(crate) shards: Vec<ShardHandle>,
+    pub(crate) registry: Registry,
+    pub(crate) metrics: Arc<NodeMetrics>,
+    pub(crate) tenants: Tenants,
+    pub(crate) keys: Arc<HashMap<TenantId, TokenKeys>>,
+    pub(crate) ticket_key: TicketKey,
+    pub(crate) session_key: SessionKey,
+    pub(crate) used_tickets: UsedTickets,
+    pub(crate) connections: TaskTracker,
+    pub(crate) backplane: Arc<dyn Backplane>,
+    /// Gone once the node has said good-bye.
+    pub(crate) announcer: Mutex<Option<Announcer>>,
+    leaving: AtomicBool,
+}
+
+impl Inner {
+    /// Which shard a slot's rooms are on.
+    pub(crate) fn shard_of(&self, slot: Slot) -> usize {
+        usize::from(slot.number()) % self.shards.len()
+    }
+
+    /// What one connection may use.
+    pub(crate) fn limits(&self) -> ringway_edge::Limits {
+        ringway_edge::Limits::default()
+    }
+
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.leaving.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.registry.len() >= self.settings.max_connections
+    }
+}
+
+/// A running node. Dropped without [`shutdown`](Self::shutdown), its tasks end with the runtime.
+pub struct Node {
+    inner: Arc<Inner>,
+    local_addr: Option<SocketAddr>,
+    view: watch::Receiver<Arc<View>>,
+    watcher: Watcher,
+    /// Ends the tasks around the rooms: listener, heartbeat, cluster.
+    end: CancellationToken,
+    /// Ends the shards, last.
+    end_of_shards: CancellationToken,
+    tasks: TaskTracker,
+    served: Mutex<Vec<Subscription>>,
+}
+
+impl Node {
+    /// Starts a node: it listens, takes part in the cluster, and holds no rooms yet.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn start(settings: NodeSettings, parts: NodeParts) -> Result<Node, StartError> {
+        let NodeParts { backplane, tenants, keys, secret, metrics, listener } = parts;
+        let metrics = Arc::new(metrics);
+        let (tasks, end, end_of_shards) =
+            (TaskTracker::new(), CancellationToken::new(), CancellationToken::new());
+        let local_addr = listener.as_ref().map(TcpListener::local_addr).transpose()?;
+        let watcher = Watcher::start(backplane.clone()).await?;
+        let view = watcher.view();
+        let now = view.borrow().clone();
+        let placement =
+            Arc::new(Placement { me: settings.id.clone(), pool: settings.pool.clone(), view: now });
+        let shared = Shared {
+            backplane: backplane.clone(),
+            tenants: tenants.clone(),
+            metrics: metrics.clone(),
+            tasks: tasks.clone(),
+            live_count: crate::live_count::LiveCount::default(),
+            started: Instant::now(),
+        };
+        let away = !backplane.link().borrow().up;
+        let count = std::thread::available_parallelism().map_or(1, usize::from).min(MAX_SHARDS);
+        let mut shards = Vec::with_capacity(count);
+        for _ in 0..count {
+            let (shard, handle) = Shard::new(shared.clone(), placement.clone(), away);
+            tasks.spawn(shard.run(end_of_shards.clone()));
+            shards.push(handle);
+        }
+        let inner = Arc::new(Inner {
+            id: settings.id.clone(),
+            settings: settings.clone(),
+            shards,
+            registry: Registry::default(),
+            metrics,
+            tenants,
+            keys,
+            ticket_key: TicketKey::new(&secret),
+            session_key: SessionKey::new(&secret),
+            used_tickets: UsedTickets::default(),
+            connections: TaskTracker::new(),
+            backplane: backplane.clone(),
+            announcer: Mutex::new(None),
+            leaving: AtomicBool::new(false),
+        });
+        let served = listen_to_groups(&inner, &tasks).await?;
+        tasks.spawn(heartbeat::run(inner.clone(), end.clone()));
+        tasks.spawn(cluster::watch_view(inner.clone(), view.clone(), end.clone()));
+        tasks.spawn(cluster::watch_link(inner.clone(), end.clone()));
+        tasks.spawn(cluster::watch_pauses(inner.clone(), end.clone()));
+        if let Some(listener) = listener {
+            tasks.spawn(listen::run(inner.clone(), listener, end.clone()));
+        }
+        // Announced last: whoever comes finds everything in place.
+        let announcer = Announcer::start(backplane, announcement(&settings, local_addr)).await?;
+        *inner.announcer.lock() = Some(announcer);
+        tasks.spawn(cluster::watch_load(inner.clone(), end.clone()));
+        Ok(Node { inner, local_addr, view, watcher, end, end_of_shards, tasks, served: Mutex::new(served) })
+    }
+
+    /// Its name in the cluster.
+    pub fn id(&self) -> &NodeId {
+        &self.inner.id
+    }
+
+    /// Where it listens.
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        self.local_addr
+    }
+
+    /// The cluster as this node sees it.
+    pub fn view(&self) -> watch::Receiver<Arc<View>> {
+        self.view.clone()
+    }
+
+    /// What hands connections to this node within the process.
+    pub fn door(&self) -> Door {
+        Door(self.inner.clone())
+    }
+
+    /// What must hold before connections are sent here, by name: for `/readyz`.
+    pub fn checks(&self) -> [(&'static str, Check); 3] {
+        let (here, linked) = (self.inner.clone(), self.inner.backplane.link());
+        let is = |well: bool, why: &str| if well { Ok(()) } else { Err(why.to_owned()) };
+        [
+            ("node", Box::new(move || is(!here.is_leaving(), "the node is leaving"))),
+            ("backplane", Box::new(move || is(linked.borrow().up, "the backplane is away"))),
+            ("round trip", Box::new(self.watcher.round_trips())),
+        ]
+    }
+
+    /// Leaves service: announces its departure, refuses new connections, sends every connection away (`goaway`, then
+    /// 1012), answers for a moment those who take its rooms, and ends. Takes a few seconds at most.
+    pub async fn shutdown(self) {
+        let Self { inner, watcher, end, end_of_shards, tasks, served, .. } = self;
+        inner.leaving.store(true, Ordering::Release);
+        let announcer = inner.announcer.lock().take();
+        if let Some(announcer) = announcer
+            && let Err(error) = announcer.depart().await
+        {
+            tracing::warn!(%error, "the others will notice this node's departure by its silence");
+        }
+        let since = Instant::now();
+        for conn in inner.registry.all() {
+            leave::send_away(&conn);
+        }
+        inner.connections.close();
+        if tokio::time::timeout(GOODBYE, inner.connections.wait()).await.is_err() {
+            for conn in inner.registry.all() {
+                conn.outbound.cut();
+            }
+            inner.connections.wait().await;
+        }
+        tokio::time::sleep(HAND_OVER.saturating_sub(since.elapsed())).await;
+        for subscription in std::mem::take(&mut *served.lock()) {
+            drop(subscription);
+        }
+        end.cancel();
+        watcher.stop().await;
+        end_of_shards.cancel();
+        inner.backplane.close().await;
+        tasks.close();
+        tasks.wait().await;
+    }
+}
+
+/// Hands connections to a node in the same process.
+#[derive(Clone)]
+pub struct Door(Arc<Inner>);
+
+impl Door {
+    /// The node's name.
+    pub fn id(&self) -> &NodeId {
+        &self.0.id
+    }
+
+    /// Whether it takes connections now.
+    pub fn accepts(&self) -> bool {
+        !self.0.is_leaving() && !self.0.is_full()
+    }
+
+    /// Takes over a connection after its 101: the socket, what came with the upgrade, and who it is. The ticket isn't
+    /// checked: it never left the process.
+    pub fn take(&self, socket: TcpStream, early: Bytes, ticket: Ticket, traceparent: Option<&str>) {
+        let span = trace::join(&ticket, traceparent);
+        let run = Box::pin(session::run(self.0.clone(), socket, early, ticket, span));
+        self.0.connections.spawn(run);
+    }
+}
+
+fn announcement(settings: &NodeSettings, local_addr: Option<SocketAddr>) -> Announcement {
+    let advertise =
+        settings.advertise.clone().or_else(|| local_addr.map(|a| a.to_string())).unwrap_or_default();
+    Announcement {
+        id: settings.id.clone(),
+        incarnation: crate::clock::wall_ms(),
+        pool: settings.pool.clone(),
+        advertise,
+        public_url: settings.public_url.clone(),
+        weight: settings.weight,
+        state: NodeState::Serving,
+        connections: 0,
+        rooms: 0,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    }
+}
+
+/// Answers questions, and delivers messages to users, in every group of the pool's tenants.
+async fn listen_to_groups(inner: &Arc<Inner>, tasks: &TaskTracker) -> Result<Vec<Subscription>, StartError> {
+    let (questions_in, questions) = mpsc::channel(inbox::QUEUE);
+    let (directs_in, directs) = mpsc::channel(inbox::QUEUE);
+    let mut served = Vec::new();
+    for group in inner.tenants.groups_of(&inner.settings.pool) {
+        let own = Inbox { group: group.clone(), node: inner.id.clone() };
+        served.push(inner.backplane.serve(&own, questions_in.clone()).await?);
+        served.push(inner.backplane.subscribe_direct(&group, directs_in.clone()).await?);
+    }
+    tasks.spawn(inbox::serve(inner.clone(), questions));
+    tasks.spawn(inbox::deliver_directs(inner.clone(), directs));
+    Ok(served)
+}
+
+/// Tells every shard.
+pub(crate) async fn tell_all(inner: &Inner, command: impl Fn() -> Command) {
+    for shard in &inner.shards {
+        // A shard that has ended needs no word.
+        let _ = shard.send(command()).await;
+    }
+}

@@ -1,0 +1,264 @@
+//! Who is in the room, and where each member is. Positions are kept by connection, cheaply: nearly all are level with
+//! the room and cost nothing when it moves on.
+
+use std::collections::HashMap;
+
+use super::surroundings::Member;
+use ringway_backplane::message::Epoch;
+use ringway_protocol::name::ConnId;
+
+/// Below this many members a look-up goes through all of them; most rooms never need the index.
+const INDEX_FROM: usize = 16;
+
+/// Where a member is, in the epoch that the room follows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum At {
+    /// Where the room is.
+    Level,
+    /// Further: another node was faster. It gets nothing up to there a second time.
+    Beyond(u64),
+    /// It was told no position: the holder wasn't reached. A gap will give it one.
+    Nowhere,
+    /// Its join isn't answered yet. It hears nothing.
+    Waiting,
+}
+
+/// An epoch and an offset that a client came back with.
+pub(crate) type Since = (Epoch, u64);
+
+/// A member and what the room keeps of it.
+#[derive(Debug)]
+pub(crate) struct Seat<C> {
+    pub(crate) conn: C,
+    pub(crate) at: At,
+    /// What it came with, while the room may yet come to that epoch: there it has everything up to that offset.
+    pub(crate) since: Option<Box<Since>>,
+}
+
+impl<C> Seat<C> {
+    /// What the client has of `epoch` by its own word.
+    pub(crate) fn has(&self, epoch: Epoch) -> u64 {
+        self.since.as_ref().map_or(0, |since| if since.0 == epoch { since.1 } else { 0 })
+    }
+
+    /// The member has a position in `epoch`: what it came with matters only in a greater one.
+    pub(crate) fn forget_since(&mut self, epoch: Epoch) {
+        if self.since.as_ref().is_some_and(|since| since.0 <= epoch) {
+            self.since = None;
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Members<C> {
+    seats: Vec<Seat<C>>,
+    /// Made when there are many.
+    // Boxed, since nearly no room has it.
+    #[allow(clippy::box_collection)]
+    index: Option<Box<HashMap<ConnId, usize>>>,
+    /// How many aren't level.
+    odd: usize,
+}
+
+impl<C: Member> Members<C> {
+    pub(crate) fn new() -> Members<C> {
+        Members { seats: Vec::new(), index: None, odd: 0 }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.seats.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.seats.is_empty()
+    }
+
+    pub(crate) fn all(&self) -> impl Iterator<Item = &C> {
+        self.seats.iter().map(|seat| &seat.conn)
+    }
+
+    fn find(&self, conn: &ConnId) -> Option<usize> {
+        match &self.index {
+            Some(index) => index.get(conn).copied(),
+            None => self.seats.iter().position(|seat| seat.conn.id() == conn),
+        }
+    }
+
+    pub(crate) fn seat(&self, conn: &ConnId) -> Option<&Seat<C>> {
+        self.find(conn).and_then(|at| self.seats.get(at))
+    }
+
+    /// Whether its join isn't answered yet.
+    pub(crate) fn is_waiting(&self, conn: &ConnId) -> bool {
+        self.seat(conn).is_some_and(|seat| seat.at == At::Waiting)
+    }
+
+    /// Seats a connection that waits for its answer; one that has a seat waits anew.
+    pub(crate) fn seat_waiting(&mut self, conn: C, since: Option<Since>) {
+        let since = since.map(Box::new);
+        if let Some(found) = self.find(conn.id()) {
+            self.place(found, At::Waiting);
+            self.seats[found].since = since;
+            self.seats[found].conn = conn;
+            return;
+        }
+        if let Some(index) = &mut self.index {
+            index.insert(conn.id().clone(), self.seats.len());
+        } else if self.seats.len() >= INDEX_FROM {
+            let ids = self.seats.iter().map(|seat| seat.conn.id()).chain([conn.id()]);
+            self.index = Some(Box::new(ids.cloned().enumerate().map(|(at, id)| (id, at)).collect()));
+        }
+        self.seats.push(Seat { conn, at: At::Waiting, since });
+        self.odd += 1;
+    }
+
+    pub(crate) fn remove(&mut self, conn: &ConnId) -> Option<Seat<C>> {
+        let found = self.find(conn)?;
+        let seat = self.seats.swap_remove(found);
+        self.odd -= usize::from(seat.at != At::Level);
+        if let Some(index) = &mut self.index {
+            index.remove(conn);
+            if let Some(moved) = self.seats.get(found) {
+                index.insert(moved.conn.id().clone(), found);
+            }
+        }
+        if self.seats.is_empty() {
+            *self = Members::new();
+        }
+        Some(seat)
+    }
+
+    fn place(&mut self, found: usize, at: At) {
+        let seat = &mut self.seats[found];
+        self.odd -= usize::from(seat.at != At::Level);
+        seat.at = at;
+        self.odd += usize::from(at != At::Level);
+    }
+
+    /// Says where a member is now. What it came with is kept only while `keep_since`.
+    pub(crate) fn put(&mut self, conn: &ConnId, at: At, keep_since: bool) {
+        if let Some(found) = self.find(conn) {
+            self.place(found, at);
+            if !keep_since {
+                self.seats[found].since = None;
+            }
+        }
+    }
+
+    /// Those who get the publication `offset` of the room, which has just come to it; `but` is its publisher where it
+    /// doesn't want it back. Everyone is level afterwards, or further, or waits, or nowhere.
+    pub(crate) fn due(&self, offset: u64, but: Option<&ConnId>) -> impl Iterator<Item = &C> {
+        let plain = self.odd == 0 && but.is_none();
+        self.seats.iter().filter_map(move |seat| {
+            let due = plain
+                || (match seat.at {
+                    At::Level => true,
+                    At::Beyond(has) => has < offset,
+                    At::Nowhere | At::Waiting => false,
+                } && but != Some(seat.conn.id()));
+            due.then_some(&seat.conn)
+        })
+    }
+
+    /// Everyone whose join is answered, but one.
+    pub(crate) fn here(&self, but: Option<&ConnId>) -> impl Iterator<Item = &C> {
+        let here = move |seat: &&Seat<C>| seat.at != At::Waiting && but != Some(seat.conn.id());
+        self.seats.iter().filter(here).map(|seat| &seat.conn)
+    }
+
+    /// The room has come to `offset`: who was just so far ahead is level now.
+    pub(crate) fn caught_up(&mut self, offset: u64) {
+        if self.odd == 0 {
+            return;
+        }
+        for seat in &mut self.seats {
+            if matches!(seat.at, At::Beyond(has) if has <= offset) {
+                seat.at = At::Level;
+                self.odd -= 1;
+            }
+        }
+    }
+
+    /// Goes through all whose join is answered and who aren't level (`all`: everyone answered), to place them anew.
+    pub(crate) fn replace(&mut self, all: bool, mut place: impl FnMut(&mut Seat<C>)) {
+        if self.odd == 0 && !all {
+            return;
+        }
+        for seat in &mut self.seats {
+            if seat.at == At::Waiting || (seat.at == At::Level && !all) {
+                continue;
+            }
+            let before = seat.at;
+            place(seat);
+            self.odd -= usize::from(before != At::Level);
+            self.odd += usize::from(seat.at != At::Level);
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn forget_all_since(&mut self) {
+        self.seats.iter_mut().for_each(|seat| seat.since = None);
+    }
+
+    /// Whether some member has no position.
+    pub(crate) fn any_nowhere(&self) -> bool {
+        self.odd > 0 && self.seats.iter().any(|seat| seat.at == At::Nowhere)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::room::scene::{Actor, actor, conn};
+
+    fn seated(count: usize) -> Members<Actor> {
+        let mut members = Members::new();
+        for number in 0..count {
+            members.seat_waiting(actor(&format!("c{number}")), None);
+            members.put(&conn(&format!("c{number}")), At::Level, false);
+        }
+        members
+    }
+
+    fn due(members: &Members<Actor>, offset: u64, but: Option<&str>) -> usize {
+        let but = but.map(conn);
+        members.due(offset, but.as_ref()).count()
+    }
+
+    #[test]
+    fn few_or_many_are_found_and_leave() {
+        for count in [1, 3, INDEX_FROM, INDEX_FROM + 1, 100] {
+            let mut members = seated(count);
+            assert_eq!((members.len(), due(&members, 1, None)), (count, count));
+            for number in (0..count).step_by(2).chain((1..count).step_by(2)) {
+                assert!(members.remove(&conn(&format!("c{number}"))).is_some(), "{number} of {count}");
+                assert!(members.remove(&conn(&format!("c{number}"))).is_none());
+            }
+            assert!(members.is_empty());
+        }
+    }
+
+    #[test]
+    fn each_gets_what_is_after_its_own_position() {
+        let mut members = seated(20);
+        members.put(&conn("c1"), At::Beyond(7), false);
+        members.put(&conn("c2"), At::Nowhere, true);
+        members.put(&conn("c3"), At::Waiting, true);
+        assert_eq!([6, 7, 8].map(|offset| due(&members, offset, None)), [17, 17, 18]);
+        assert_eq!(due(&members, 6, Some("c4")), 16);
+        assert_eq!(members.here(None).count(), 19);
+        members.caught_up(7);
+        assert_eq!(members.seat(&conn("c1")).map(|seat| seat.at), Some(At::Level));
+        members.remove(&conn("c2"));
+        members.remove(&conn("c3"));
+        assert_eq!((members.odd, due(&members, 8, None)), (0, 18));
+    }
+
+    #[test]
+    fn who_sits_down_again_waits_again() {
+        let mut members = seated(2);
+        members.seat_waiting(actor("c0"), None);
+        assert_eq!((members.len(), members.odd), (2, 1));
+        assert!(members.is_waiting(&conn("c0")));
+    }
+}

@@ -1,0 +1,214 @@
+//! One schedule: some seconds of joins, publications and faults, then healing, then what must have come of it.
+
+use std::time::Duration;
+
+use super::super::Standing;
+use super::super::limits::FORGET_AFTER;
+use super::checks::Session;
+use super::world::{GATEWAY, Id, World, publication, secs};
+use super::{Outcome, Variant};
+
+/// After how long an unused room is forgotten here.
+const UNUSED: Duration = Duration::from_secs(2);
+/// How long things go wrong.
+const TROUBLE: f64 = 15.0;
+
+pub(super) fn run(seed: u64, variant: Variant, print: bool) -> Outcome {
+    let mut world = World::new(seed, variant, print);
+    world.schedule();
+    let mut outcome =
+        Outcome { seed, broken: world.broken.take(), faults: world.faults, ..Outcome::default() };
+    outcome.epochs = world.ledger.epochs;
+    outcome.questions = world.questions;
+    outcome.repeats = world.ledger.repeats;
+    outcome.forgotten = world.ledger.forgotten;
+    for entered in &world.ledger.entered {
+        *outcome.told.entry(entered.told.unwrap_or("nothing")).or_insert(0) += 1;
+    }
+    outcome
+}
+
+impl World {
+    fn schedule(&mut self) {
+        self.ledger.replay = Some(self.replay);
+        self.sessions.extend((0..self.dice.whole(2, 5)).map(|_| Session::default()));
+        for session in 0..self.sessions.len() {
+            self.plan_session(session);
+        }
+        // Some schedules have a silence, long enough for rooms to be forgotten.
+        let silence = self.variant.forgets && self.dice.chance(0.2);
+        for _ in 0..self.dice.whole(5, 40) {
+            let time = self.dice.between(1.0, TROUBLE);
+            if !(silence && (3.0..12.0).contains(&time)) {
+                self.at(secs(time), Box::new(|w| w.publish_something()));
+            }
+        }
+        for _ in 0..if silence { 3 } else { 0 } {
+            let time = secs(self.dice.between(7.0, TROUBLE));
+            self.at(time, Box::new(|w| w.forget()));
+        }
+        let few = self.dice.of(&[1, 1, 2, 3, 4]);
+        let faults = if self.variant.harsh { self.dice.whole(4, 10) } else { few };
+        for _ in 0..faults {
+            let time = secs(self.dice.between(1.5, TROUBLE - 3.0));
+            self.at(time, Box::new(|w| w.fault()));
+        }
+        self.run(secs(TROUBLE));
+        self.heal_all();
+        self.run(secs(TROUBLE + 11.0));
+        for session in 0..self.sessions.len() {
+            if !self.sessions[session].on {
+                self.connect(session);
+            }
+        }
+        self.run(secs(TROUBLE + 12.0));
+        let questions = self.questions;
+        self.run(secs(TROUBLE + 16.0));
+        if self.questions > questions + 10 {
+            self.bad("I8 no rest");
+        }
+        if self.broken.is_none() {
+            self.settle();
+        }
+    }
+
+    fn plan_session(&mut self, session: usize) {
+        let time = secs(self.dice.between(0.0, 2.0));
+        self.at(time, Box::new(move |w| w.connect(session)));
+        for _ in 0..self.dice.whole(0, 2) {
+            let time = self.dice.between(2.0, TROUBLE);
+            let if_on = move |w: &mut World| {
+                if w.sessions[session].on {
+                    w.connect(session);
+                }
+            };
+            self.at(secs(time), Box::new(if_on));
+            if self.dice.chance(0.3) {
+                let leave = move |w: &mut World| {
+                    w.sessions[session].on = false;
+                    w.leave(session);
+                };
+                self.at(secs(time + 0.5), Box::new(leave));
+                let back = time + self.dice.between(0.6, 3.0);
+                let if_off = move |w: &mut World| {
+                    if !w.sessions[session].on {
+                        w.connect(session);
+                    }
+                };
+                self.at(secs(back), Box::new(if_off));
+            }
+        }
+    }
+
+    /// One to three publications, from a node, the gateway, or a member; perhaps a repeat.
+    fn publish_something(&mut self) {
+        let ups: Vec<Id> = (0..self.parties.len()).filter(|id| self.parties[*id].up).collect();
+        let mut at = self.dice.of(&ups);
+        let mut conn = None;
+        let members: Vec<usize> = (self.sessions.iter().filter_map(|session| session.conn))
+            .filter(|conn| self.conns[*conn].alive)
+            .collect();
+        if !members.is_empty() && self.dice.chance(0.5) {
+            let member = self.dice.of(&members);
+            at = self.conns[member].node;
+            conn = Some(member);
+        }
+        let count = self.dice.of(&[1, 1, 1, 2, 3]);
+        let echo = self.dice.chance(0.7);
+        let mut publications = Vec::new();
+        for _ in 0..count {
+            let mut publication = publication(self.ledger.next() + publications.len(), self.now);
+            publication.conn = conn.map(|conn| self.conns[conn].id().clone());
+            publication.echo = echo;
+            if self.dice.chance(0.5) {
+                // Few ids, so that many are repeats.
+                publication.user = Some("u".parse().expect("a name"));
+                publication.mid = Some(self.dice.whole(0, 9).to_string().into());
+            }
+            publications.push(publication);
+        }
+        let again = self.dice.chance(0.3);
+        self.publish(at, publications);
+        if again && conn.is_some() && self.broken.is_none() {
+            // Hard upon it, so that it enters while the former is under way.
+            let mut publication = publication(self.ledger.next(), self.now);
+            publication.conn = conn.map(|conn| self.conns[conn].id().clone());
+            self.publish(at, vec![publication]);
+        }
+    }
+
+    /// A room that nobody uses is forgotten, as if it had been long.
+    fn forget(&mut self) {
+        for id in self.nodes() {
+            let calm = self.parties[id].conns.is_empty() && !self.parties[id].hung && self.parties[id].up;
+            let mut forgotten = None;
+            if calm {
+                self.room(id, |room, s| {
+                    let used = room.used;
+                    room.used = used - FORGET_AFTER + UNUSED;
+                    let number = matches!(room.standing, Standing::Holding | Standing::Keeping);
+                    forgotten = room.idle(s).then_some(number);
+                    room.used = used;
+                });
+            }
+            if let Some(holds) = forgotten {
+                self.trace(|| format!("=== n{id} forgets the room"));
+                self.parties[id].room = None;
+                self.ledger.forgotten += usize::from(holds);
+            }
+        }
+    }
+
+    /// All has healed: what must hold now.
+    fn settle(&mut self) {
+        for id in 0..self.ledger.entered.len() {
+            for session in 0..self.sessions.len() {
+                if !self.sessions[session].has_or_was_told(&self.ledger, id) {
+                    self.trace(|| format!("pub {id} s{session}"));
+                    let original = self.ledger.original(id).map_or(id, |(original, _)| original);
+                    let (by, life) = self.ledger.entered[original].by;
+                    let died = self.parties[by].life != life || self.ledger.forgotten > 0;
+                    return self.bad(self.sessions[session].excuse(&self.ledger, id, died));
+                }
+            }
+        }
+        if let Err(what) = self.ledger.in_order() {
+            return self.bad(what);
+        }
+        if self.ledger.epochs > 1 + 2 * self.faults + self.ledger.forgotten {
+            return self.bad("I6 too many epochs");
+        }
+        let first = self.ledger.next();
+        let told: Vec<usize> = self.sessions.iter().map(|session| session.told.len()).collect();
+        let nodes: Vec<Id> = self.nodes().filter(|id| self.parties[*id].up).chain([GATEWAY]).collect();
+        for node in nodes {
+            let publication = publication(self.ledger.next(), self.now);
+            self.publish(node, vec![publication]);
+            self.run(self.now + secs(0.3));
+        }
+        self.run(self.now + secs(6.0));
+        if self.broken.is_some() {
+            return;
+        }
+        let new = &self.ledger.entered[first..];
+        let places: Vec<_> = new.iter().map(|entered| entered.place).collect();
+        let what = if places.iter().any(Option::is_none) {
+            "I8 not numbered"
+        } else if places.windows(2).any(|two| two[0].map(|place| place.0) != two[1].map(|place| place.0)) {
+            "I8 two epochs"
+        } else if self
+            .sessions
+            .iter()
+            .any(|session| (first..self.ledger.next()).any(|id| !session.got.contains(&id)))
+        {
+            "I8 not delivered"
+        } else if self.ledger.forgotten == 0
+            && self.sessions.iter().zip(told).any(|(session, told)| session.told.len() > told)
+        {
+            "I8 gap after healing"
+        } else {
+            return;
+        };
+        self.bad(what);
+    }
+}

@@ -1,0 +1,547 @@
+//! Taking: how a node becomes the room's holder. The number, with the buffer, is a token: whoever has it gives it away
+//! whole to the first who asks and forgets that it had it; who finds nobody to give it begins a new epoch.
+
+use std::time::Duration;
+
+use super::limits::{LATE_TAKES, TAKE_ASKS, TAKE_PAUSE, TAKE_WAIT};
+use super::log::Entry;
+use super::number::Queued;
+use super::surroundings::{AskError, AskId, Handles, Surroundings, TAKE_COUNTS_LATE, Timer};
+use super::{Room, Standing};
+use ringway_backplane::message::{Answer, Ask, Epoch};
+use ringway_protocol::code::Code;
+use ringway_ring::NodeId;
+
+/// The room is being taken.
+#[derive(Debug)]
+pub(super) struct Taking {
+    began: Duration,
+    /// The question under way; `None`: it waits to go round once more.
+    ask: Option<AskId>,
+    /// Who was asked, and whether it said that it hasn't the room.
+    tried: Vec<(NodeId, bool)>,
+    /// Who was said to have it.
+    named: Vec<NodeId>,
+}
+
+impl<H: Handles> Room<H> {
+    pub(super) fn start_taking(&mut self, s: &mut impl Surroundings<H>) {
+        if self.taking.is_none() {
+            let taking = Taking { began: s.now(), ask: None, tried: Vec::new(), named: Vec::new() };
+            self.taking = Some(Box::new(taking));
+            self.take_on(s, None);
+        }
+    }
+
+    /// Asks the next node for the room: whom the last one named, the last known holder, the next owner.
+    fn take_on(&mut self, s: &mut impl Surroundings<H>, named: Option<NodeId>) {
+        if s.away() {
+            return self.give_up_taking(s);
+        }
+        let Some(taking) = &mut self.taking else { return };
+        taking.named.extend(named.clone());
+        let candidates = [named, self.holder.clone(), s.owner_without_me()];
+        let untried = |node: &NodeId| node != s.me() && taking.tried.iter().all(|(tried, _)| tried != node);
+        let next = candidates.into_iter().flatten().find(untried);
+        match next.filter(|_| taking.tried.len() < TAKE_ASKS) {
+            Some(node) => {
+                taking.tried.push((node.clone(), false));
+                let known = self.known();
+                let ask = s.ask(&node, Ask::Take { known }, TAKE_WAIT);
+                if let Some(taking) = &mut self.taking {
+                    taking.ask = Some(ask);
+                }
+            }
+            // Back from a cut, and nobody else took over: the numbers go on.
+            None if self.standing == Standing::Keeping => self.hold(s),
+            None if self.perhaps_on_its_way(s.now()) => self.go_round_again(s),
+            None => self.begin_epoch(s),
+        }
+    }
+
+    /// Asks all of them once more, a little later.
+    fn go_round_again(&mut self, s: &mut impl Surroundings<H>) {
+        if let Some(taking) = &mut self.taking {
+            taking.tried.clear();
+            taking.named.clear();
+        }
+        s.wake(TAKE_PAUSE, Timer::TakeAgain);
+    }
+
+    /// After a restart of the backplane the nodes come back one by one: who isn't there yet, but in the view, is waited
+    /// for, so that rooms whose holders all live keep their epochs.
+    fn perhaps_coming_back(&self, s: &impl Surroundings<H>) -> bool {
+        let Some(taking) = &self.taking else { return false };
+        let in_view = taking.tried.last().is_some_and(|(node, _)| s.incarnation(node).is_some());
+        self.standing == Standing::Keeping && in_view && s.now() < taking.began + TAKE_WAIT
+    }
+
+    /// The room may be between two nodes: this one has just given it, or the one that was said to have it says that it
+    /// hasn't. Answers and questions overtake each other, so it may only not have it yet.
+    fn perhaps_on_its_way(&self, now: Duration) -> bool {
+        let Some(taking) = &self.taking else { return false };
+        let given = self.gave.is_some_and(|gave| now < gave + TAKE_WAIT);
+        let denied = taking.tried.iter().any(|(tried, denied)| *denied && taking.named.contains(tried));
+        (given || denied) && now < taking.began + TAKE_WAIT
+    }
+
+    pub(super) fn take_again(&mut self, s: &mut impl Surroundings<H>) {
+        if self.taking.as_ref().is_some_and(|taking| taking.ask.is_none()) {
+            self.take_on(s, None);
+        }
+    }
+
+    /// An answer to a question for the room, in time or late.
+    pub(super) fn take_answered(
+        &mut self,
+        s: &mut impl Surroundings<H>,
+        id: AskId,
+        answer: Result<Answer, AskError>,
+    ) {
+        let in_time = self.taking.as_ref().is_some_and(|taking| taking.ask == Some(id));
+        let late = self.late_takes.iter().position(|(take, _)| *take == id);
+        match (&answer, late) {
+            (Err(AskError::Timeout), _) if in_time => self.counts_late(s, id),
+            _ if in_time => {}
+            // Its time was up already when it was given up.
+            (Err(_), _) | (_, None) => return,
+            (Ok(_), Some(late)) => drop(self.late_takes.remove(late)),
+        }
+        if let Some(taking) = self.taking.as_mut().filter(|_| in_time) {
+            taking.ask = None;
+        }
+        let mut named = None;
+        match answer {
+            Ok(Answer::State { epoch, offset, base, entries }) => {
+                if self.take_over(s, epoch, offset, base, entries_of(entries)) {
+                    return;
+                }
+            }
+            Ok(Answer::NotHeld { known, holder }) => {
+                if in_time {
+                    if let Some((_, denied)) = self.taking.as_mut().and_then(|taking| taking.tried.last_mut())
+                    {
+                        *denied = true;
+                    }
+                    named = holder.clone();
+                    self.learn_while_taking(s, known, holder);
+                }
+            }
+            Err(AskError::NoResponders) if in_time && self.perhaps_coming_back(s) => {
+                return self.go_round_again(s);
+            }
+            // It may have begun an epoch of its own: ours can't go on.
+            Ok(_) | Err(_) => {
+                if in_time && self.standing == Standing::Keeping {
+                    self.standing = Standing::Following;
+                    self.part_if_empty();
+                }
+            }
+        }
+        if in_time {
+            self.take_on(s, named);
+        }
+    }
+
+    fn counts_late(&mut self, s: &mut impl Surroundings<H>, take: AskId) {
+        self.late_takes.truncate(LATE_TAKES - 1);
+        self.late_takes.insert(0, (take, s.now() + TAKE_COUNTS_LATE));
+    }
+
+    fn learn_while_taking(
+        &mut self,
+        s: &mut impl Surroundings<H>,
+        known: Option<Epoch>,
+        holder: Option<NodeId>,
+    ) {
+        let Some(epoch) = known.filter(|known| self.epoch < Some(*known)) else { return };
+        if self.epoch.is_none() {
+            // Only so that ours will be greater: nothing was followed that this would end.
+            self.epoch = Some(epoch);
+            self.set_holder(s, holder);
+        } else {
+            self.learn(s, epoch, holder, 0);
+        }
+    }
+
+    /// Somebody gave the room: its state counts whenever it comes, if its epoch is the greatest known.
+    fn take_over(
+        &mut self,
+        s: &mut impl Surroundings<H>,
+        epoch: Epoch,
+        number: u64,
+        base: u64,
+        entries: Vec<Entry>,
+    ) -> bool {
+        let holding = self.standing == Standing::Holding;
+        if self.epoch.is_some_and(|known| epoch < known || (holding && epoch == known)) {
+            return false;
+        }
+        let me = s.me().clone();
+        self.meet(s, epoch, Some(me), number);
+        self.fill(s, number, base, entries);
+        self.hold(s);
+        true
+    }
+
+    /// Nobody has the number: the room starts again at 1, in an epoch greater than any known.
+    fn begin_epoch(&mut self, s: &mut impl Surroundings<H>) {
+        let after_known = self.epoch.map_or(0, |known| known.ms.saturating_add(1));
+        let epoch = Epoch { ms: s.wall_ms().max(after_known), node: node_number(s.me()), random: s.random() };
+        let me = s.me().clone();
+        self.meet(s, epoch, Some(me), 0);
+        // Nobody was in this epoch before: whoever comes to it is told.
+        self.numbered_lesser = false;
+        self.mark_later(s, epoch, 0);
+        self.hold(s);
+    }
+
+    /// From here on this node numbers; what waited for that is done.
+    fn hold(&mut self, s: &mut impl Surroundings<H>) {
+        self.standing = Standing::Holding;
+        self.gave = None;
+        if let Some(ask) = self.taking.take().and_then(|taking| taking.ask) {
+            self.counts_late(s, ask);
+        }
+        let me = s.me().clone();
+        self.set_holder(s, Some(me));
+        self.wanted = self.log.number();
+        self.drop_ahead();
+        self.settle_lesser();
+        self.queue_bytes = 0;
+        let (give, other): (Vec<_>, Vec<_>) =
+            self.queue.drain(..).partition(|queued| matches!(queued, Queued::Give { .. }));
+        // Whoever wants the room gets it when all else is done: else we would have to take it back for that.
+        for queued in other.into_iter().chain(give) {
+            self.when_held(s, queued);
+        }
+        self.tell_owner(s);
+    }
+
+    /// Who has the number but doesn't own the slot (any more) says so to the owner, which will be asked for the room and
+    /// couldn't know: it may have started since, and nobody else need have been here.
+    pub(super) fn tell_owner(&mut self, s: &mut impl Surroundings<H>) {
+        let Some(epoch) = self.epoch.filter(|_| self.has_number()) else {
+            self.told_owner = None;
+            return;
+        };
+        let owner = s.owner().filter(|owner| owner != s.me());
+        let life = owner.as_ref().and_then(|owner| s.incarnation(owner)).unwrap_or_default();
+        let owner = owner.map(|owner| (owner, life));
+        if self.told_owner == owner || s.away() {
+            return;
+        }
+        self.told_owner = owner.clone();
+        if let Some((owner, _)) = owner {
+            self.note(s, &owner, epoch, Some(s.me().clone()));
+        }
+    }
+
+    /// Whether the one copy of the number is here.
+    pub(super) fn has_number(&self) -> bool {
+        matches!(self.standing, Standing::Holding | Standing::Keeping)
+    }
+
+    /// The backplane is away: what waits for the room is answered, and its number kept if it is here.
+    pub(super) fn give_up_taking(&mut self, s: &mut impl Surroundings<H>) {
+        if let Some(ask) = self.taking.take().and_then(|taking| taking.ask) {
+            self.counts_late(s, ask);
+        }
+        self.queue_bytes = 0;
+        for queued in std::mem::take(&mut self.queue) {
+            self.refuse(s, queued);
+        }
+    }
+
+    pub(super) fn asked_to_give(&mut self, s: &mut impl Surroundings<H>, from: &NodeId, asker: H::Asker) {
+        if s.away() {
+            // The answer would be lost, and with it the number.
+            return s.answer(asker, Answer::Refused { code: Code::Unavailable });
+        }
+        if self.taking.is_some() {
+            return self.when_held(s, Queued::Give { from: from.clone(), asker });
+        }
+        if !self.has_number() {
+            let holder = self.holder.clone().filter(|holder| holder != s.me());
+            return s.answer(asker, Answer::NotHeld { known: self.epoch, holder });
+        }
+        let Some(epoch) = self.epoch else { return };
+        self.log.trim(s.wall_ms());
+        let (base, entries) = self.log.state();
+        s.answer(asker, Answer::State { epoch, offset: self.log.number(), base, entries });
+        self.standing = Standing::Following;
+        self.gave = Some(s.now());
+        self.set_holder(s, Some(from.clone()));
+        self.part_if_empty();
+        if s.incarnation(from).is_none() {
+            // It asked long ago, perhaps, and is on its way out: the owner had better have the room back. Not at once:
+            // two nodes that don't see each other would pass it to and fro.
+            self.ask_again_later(s);
+        }
+    }
+}
+
+/// What came in a state, as the log has it.
+pub(super) fn entries_of(entries: Vec<(u64, std::sync::Arc<super::Publication>)>) -> Vec<Entry> {
+    entries.into_iter().map(|(offset, publication)| Entry { offset, publication }).collect()
+}
+
+/// Tells epochs of two nodes apart that began in one millisecond: FNV-1a, 64 bits, of the node's id.
+fn node_number(node: &NodeId) -> u64 {
+    let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+    node.as_str().bytes().fold(0xcbf2_9ce4_8422_2325, step)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::room::scene::{
+        Hand, Stage, actor, epoch, following, holding, known, node, publication, stage, state,
+    };
+    use crate::room::{Outcome, Surroundings};
+
+    fn not_held(known: Option<Epoch>, holder: Option<&str>) -> Result<Answer, AskError> {
+        Ok(Answer::NotHeld { known, holder: holder.map(node) })
+    }
+
+    fn taking() -> (Room<Hand>, Stage) {
+        let (mut room, mut stage) = stage("n1");
+        room.enter(&mut stage, 1, vec![publication("a")]);
+        (room, stage)
+    }
+
+    #[test]
+    fn alone_a_node_begins_an_epoch_at_once() {
+        let (mut room, mut stage) = stage("n1");
+        stage.next = None;
+        room.enter(&mut stage, 1, vec![publication("a")]);
+        assert_eq!(stage.done(), ["live 1 a"]);
+        assert!(room.is_holder());
+    }
+
+    #[test]
+    fn it_asks_the_next_owner_and_whom_that_names_and_goes_on_in_the_given_epoch() {
+        let (mut room, mut stage) = taking();
+        assert_eq!(stage.done(), ["ask n2: take"]);
+        stage.reply(&mut room, not_held(Some(epoch(5)), Some("n3")));
+        assert_eq!(stage.done(), ["ask n3: take"]);
+        stage.reply(&mut room, Ok(state(epoch(5), 2, 7)));
+        assert_eq!(stage.done(), ["live 8 a"]);
+        assert_eq!(room.epoch, Some(epoch(5)));
+    }
+
+    #[test]
+    fn four_are_asked_at_most() {
+        let (mut room, mut stage) = taking();
+        for name in ["n3", "n4", "n5", "n6", "n7"] {
+            stage.reply(&mut room, not_held(None, Some(name)));
+            if stage.asks.is_empty() {
+                break;
+            }
+        }
+        assert_eq!(stage.done()[..4], ["ask n2: take", "ask n3: take", "ask n4: take", "ask n5: take"]);
+    }
+
+    #[test]
+    fn a_new_epoch_is_greater_than_any_heard_of() {
+        let far = epoch(9_000_000_000_000);
+        let (mut room, mut stage) = taking();
+        stage.reply(&mut room, not_held(Some(far), None));
+        assert!(room.epoch > Some(far));
+    }
+
+    #[test]
+    fn a_holder_gives_whole_and_forgets_that_it_held() {
+        let (mut room, mut stage, epoch) = holding();
+        room.enter(&mut stage, 1, vec![publication("a"), publication("b")]);
+        stage.clear();
+        room.asked(&mut stage, &node("n2"), 1, Ask::Take { known: None });
+        room.asked(&mut stage, &node("n3"), 2, Ask::Take { known: None });
+        let [(1, Answer::State { epoch: given, offset, base, entries }), (2, other)] = &stage.answers[..]
+        else {
+            panic!("{:?}", stage.answers)
+        };
+        assert_eq!((*given, *offset, *base, entries.len()), (epoch, 2, 0, 2));
+        assert_eq!(*other, Answer::NotHeld { known: Some(epoch), holder: Some(node("n2")) });
+        assert!(!room.is_holder());
+    }
+
+    #[test]
+    fn a_hand_over_counts_late_if_its_epoch_is_the_greatest() {
+        let (mut room, mut stage) = taking();
+        let late = stage.reply(&mut room, Err(AskError::Timeout));
+        assert!(room.is_holder(), "it began an epoch of its own");
+        room.answered(&mut stage, late, Ok(state(epoch(5), 0, 3)));
+        assert_ne!(room.epoch, Some(epoch(5)), "lesser than its own");
+
+        let (mut room, mut stage) = taking();
+        let late = stage.reply(&mut room, Err(AskError::Timeout));
+        room.answered(&mut stage, late, Err(AskError::Timeout));
+        let greater = epoch(9_000_000_000_000);
+        room.answered(&mut stage, late, Ok(state(greater, 0, 3)));
+        assert_eq!((room.epoch, room.is_holder()), (Some(greater), true));
+        room.answered(&mut stage, late, Ok(state(epoch(9_000_000_000_001), 0, 3)));
+        assert_eq!(room.epoch, Some(greater), "an answer counts once");
+    }
+
+    #[test]
+    fn a_hand_over_that_comes_after_the_room_was_got_elsewhere_isnt_lost() {
+        let (mut room, mut stage) = taking();
+        let first = stage.reply(&mut room, Err(AskError::Timeout));
+        assert!(room.is_holder());
+        room.asked(&mut stage, &node("n3"), 1, Ask::Take { known: None });
+        room.enter(&mut stage, 2, vec![publication("b")]);
+        let (second, to, _) = stage.asks.remove(0);
+        assert_eq!(to, node("n3"));
+        let greater = epoch(9_000_000_000_000);
+        room.answered(&mut stage, first, Ok(state(greater, 0, 3)));
+        assert!(room.is_holder());
+        let greatest = epoch(9_000_000_000_001);
+        room.answered(&mut stage, second, Ok(state(greatest, 0, 1)));
+        assert_eq!((room.epoch, room.is_holder()), (Some(greatest), true));
+    }
+
+    #[test]
+    fn a_room_just_given_is_waited_for_before_a_new_epoch_begins() {
+        let (mut room, mut stage, epoch) = holding();
+        room.asked(&mut stage, &node("n2"), 1, Ask::Take { known: None });
+        room.enter(&mut stage, 1, vec![publication("a")]);
+        stage.reply(&mut room, not_held(Some(epoch), Some("n1")));
+        assert_eq!(stage.done(), ["ask n2: take"]);
+        stage.pass(&mut room, TAKE_PAUSE);
+        assert_eq!(stage.done(), ["ask n2: take"], "the state may have been on its way");
+        stage.reply(&mut room, Ok(state(epoch, 0, 4)));
+        assert_eq!(stage.done(), ["live 5 a"]);
+    }
+
+    #[test]
+    fn back_from_a_cut_it_goes_on_if_all_say_not_i() {
+        let (mut room, mut stage, epoch) = holding();
+        room.back_from_cut(&mut stage);
+        assert_eq!(stage.done(), ["mark 0"]);
+        room.enter(&mut stage, 1, vec![publication("a")]);
+        stage.reply(&mut room, not_held(Some(epoch), Some("n1")));
+        assert_eq!(stage.done(), ["ask n2: take", "live 1 a"]);
+        assert_eq!(room.epoch, Some(epoch));
+    }
+
+    #[test]
+    fn back_from_a_cut_it_begins_an_epoch_if_one_doesnt_answer() {
+        let (mut room, mut stage, epoch) = holding();
+        room.back_from_cut(&mut stage);
+        room.enter(&mut stage, 1, vec![publication("a")]);
+        stage.reply(&mut room, Err(AskError::Timeout));
+        assert!(room.epoch > Some(epoch));
+    }
+
+    #[test]
+    fn back_from_a_cut_who_isnt_there_yet_is_waited_for_but_not_for_ever() {
+        let (mut room, mut stage, epoch) = holding();
+        room.back_from_cut(&mut stage);
+        room.enter(&mut stage, 1, vec![publication("a")]);
+        stage.reply(&mut room, Err(AskError::NoResponders));
+        stage.pass(&mut room, TAKE_PAUSE);
+        stage.reply(&mut room, not_held(Some(epoch), Some("n1")));
+        assert_eq!((room.epoch, room.is_holder()), (Some(epoch), true), "it is back, and all say not I");
+
+        let (mut room, mut stage, epoch) = holding();
+        room.back_from_cut(&mut stage);
+        room.enter(&mut stage, 1, vec![publication("a")]);
+        for _ in 0..20 {
+            if room.epoch > Some(epoch) {
+                break;
+            }
+            stage.reply(&mut room, Err(AskError::NoResponders));
+            stage.pass(&mut room, TAKE_PAUSE);
+        }
+        assert!(room.epoch > Some(epoch));
+    }
+
+    #[test]
+    fn back_from_a_cut_it_still_gives() {
+        let (mut room, mut stage, _) = holding();
+        room.back_from_cut(&mut stage);
+        room.asked(&mut stage, &node("n2"), 1, Ask::Take { known: None });
+        assert!(matches!(&stage.answers[..], [(1, Answer::State { .. })]), "{:?}", stage.answers);
+    }
+
+    #[test]
+    fn who_knows_a_greater_epoch_ends_ours() {
+        let (mut room, mut stage, _) = holding();
+        let greater = epoch(9_000_000_000_000);
+        let ask = Ask::Take { known: Some(known(greater, "n3", 4)) };
+        room.asked(&mut stage, &node("n2"), 1, ask);
+        assert_eq!(stage.answers, [(1, Answer::NotHeld { known: Some(greater), holder: Some(node("n2")) })]);
+        assert!(!room.is_holder());
+    }
+
+    #[test]
+    fn away_nothing_is_taken_or_given() {
+        let (mut room, mut stage) = taking();
+        stage.away = true;
+        room.link_lost(&mut stage);
+        assert_eq!(stage.outcomes, [(1, Outcome::Local)]);
+        assert!(!room.is_holder() && room.taking.is_none());
+
+        let (mut room, mut stage, _) = holding();
+        stage.away = true;
+        room.link_lost(&mut stage);
+        room.asked(&mut stage, &node("n2"), 1, Ask::Take { known: None });
+        assert_eq!(stage.answers, [(1, Answer::Refused { code: Code::Unavailable })]);
+        assert!(room.is_holder(), "the number isn't lost");
+    }
+
+    #[test]
+    fn what_waits_for_the_room_is_bounded() {
+        let (mut room, mut stage) = taking();
+        for asker in 0..2_000 {
+            room.asked(&mut stage, &node("n3"), asker, Ask::Sync { known: None });
+        }
+        assert_eq!(stage.answers.len(), 2_000 - crate::room::limits::QUEUED + 1);
+        assert!(
+            stage.answers.iter().all(|(_, answer)| *answer == Answer::Refused { code: Code::Unavailable })
+        );
+    }
+
+    #[test]
+    fn a_follower_takes_with_its_buffer_and_members_see_no_break() {
+        let (mut room, mut stage) = following(3);
+        stage.owner = Some(node("n1"));
+        room.join(&mut stage, actor("b"), None, None);
+        room.enter(&mut stage, 1, vec![publication("a")]);
+        stage.reply(&mut room, Ok(state(epoch(1), 0, 5)));
+        let done = stage.done();
+        assert_eq!(done[..2], ["b: joined at 3", "ask n2: take"]);
+        assert_eq!(done[2..6], ["a: msg 4 p4", "b: msg 4 p4", "a: msg 5 p5", "b: msg 5 p5"]);
+        assert_eq!(done[6..], ["live 6 a", "a: msg 6 a", "b: msg 6 a"]);
+        assert!(stage.me() == &node("n1") && room.is_holder());
+    }
+
+    #[test]
+    fn a_holder_that_owns_the_slot_no_more_tells_the_owner_once() {
+        let (mut room, mut stage, _) = holding();
+        room.view_changed(&mut stage);
+        assert_eq!(stage.done(), [""; 0]);
+        stage.owner = Some(node("n2"));
+        room.view_changed(&mut stage);
+        room.view_changed(&mut stage);
+        assert_eq!(stage.done(), ["ask n2: greater"]);
+        stage.reply(&mut room, Ok(Answer::Done));
+        stage.view.retain(|(id, _)| *id != node("n2"));
+        stage.view.push((node("n2"), 2));
+        room.view_changed(&mut stage);
+        assert_eq!(stage.done(), ["ask n2: greater"], "the owner lives anew, and knows nothing");
+    }
+
+    #[test]
+    fn who_was_told_of_a_holder_asks_it_first() {
+        let (mut room, mut stage) = stage("n1");
+        let ask = Ask::Greater { epoch: epoch(5), holder: Some(node("n3")), offset: 7 };
+        room.asked(&mut stage, &node("n3"), 1, ask);
+        assert_eq!(stage.answers, [(1, Answer::Done)]);
+        room.enter(&mut stage, 2, vec![publication("a")]);
+        assert_eq!(stage.done(), ["ask n3: take"]);
+        stage.reply(&mut room, Ok(state(epoch(5), 0, 7)));
+        assert_eq!(stage.done(), ["live 8 a"]);
+    }
+}

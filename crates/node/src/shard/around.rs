@@ -1,0 +1,239 @@
+//! What is around a room on a real node: sockets, the backplane, timers.
+
+use std::time::Duration;
+
+use ringway_auth::Right;
+use ringway_backplane::message::{Answer, Ask, Epoch, LiveBody, LiveMessage, Question, Request};
+use ringway_backplane::{Inbox, Replier};
+use ringway_protocol::GroupId;
+use ringway_protocol::frame::{Msg, ServerFrame};
+use ringway_ring::{NodeId, Slot};
+
+use super::answers::{self, No};
+use super::command::RoomKey;
+use super::core::{Core, Wake};
+use super::questions;
+use crate::conn::ConnRef;
+use crate::encode::{Shared, finished};
+use crate::room::{AskId, Entry, Gap, Handles, Joined, Outcome, Surroundings, Timer};
+use crate::trace;
+
+/// When a publication whose outcome is unknown is best repeated: an owner that died has left the view by then.
+const REPEAT_AFTER: Duration = Duration::from_millis(1_500);
+
+/// The handles that rooms of a real node keep.
+#[derive(Debug)]
+pub(crate) struct Real;
+
+impl Handles for Real {
+    type Conn = ConnRef;
+    type Asker = Asker;
+    type Publisher = Publisher;
+}
+
+/// A connection that waits to hear what became of what it published.
+#[derive(Debug)]
+pub(crate) struct Publisher {
+    pub(crate) conn: ConnRef,
+    /// One for each publication.
+    pub(crate) waits: Vec<Waits>,
+}
+
+/// A publication whose outcome somebody waits for.
+#[derive(Debug)]
+pub(crate) struct Waits {
+    pub(crate) id: Option<u64>,
+    /// Ends with the outcome.
+    pub(crate) _span: tracing::Span,
+}
+
+/// Another node, or a gateway, that waits for an answer.
+#[derive(Debug)]
+pub(crate) struct Asker {
+    pub(crate) reply: Replier,
+    /// End with the answer: one for each publication that belongs to a trace.
+    pub(crate) spans: Vec<tracing::Span>,
+}
+
+/// A room's surroundings, for the length of one call.
+pub(crate) struct Around<'a> {
+    pub(crate) core: &'a mut Core,
+    pub(crate) key: &'a RoomKey,
+    pub(crate) slot: Slot,
+    pub(crate) group: &'a GroupId,
+}
+
+impl Around<'_> {
+    fn msg(&self, entry: &Entry, epoch: Option<Epoch>) -> ServerFrame {
+        let p = &entry.publication;
+        ServerFrame::Msg(Msg {
+            id: None,
+            room: Some(self.key.room.clone()),
+            data: p.data.clone(),
+            offset: epoch.map(|_| entry.offset),
+            ts: Some(p.ts),
+            user: p.user.clone(),
+            event: p.event.clone(),
+            key: p.key.clone(),
+            mid: p.mid.clone(),
+            prev: None,
+            trace: p.trace.clone(),
+        })
+    }
+}
+
+impl Surroundings<Real> for Around<'_> {
+    fn me(&self) -> &NodeId {
+        &self.core.placement.me
+    }
+
+    fn now(&self) -> Duration {
+        self.core.started.elapsed()
+    }
+
+    fn wall_ms(&self) -> u64 {
+        crate::clock::wall_ms()
+    }
+
+    fn random(&mut self) -> u32 {
+        rand::random()
+    }
+
+    fn owner(&self) -> Option<NodeId> {
+        self.core.placement.owner(self.slot).cloned()
+    }
+
+    fn owner_without_me(&self) -> Option<NodeId> {
+        self.core.placement.owner_without_me(self.slot)
+    }
+
+    fn incarnation(&self, node: &NodeId) -> Option<u64> {
+        self.core.placement.incarnation(node)
+    }
+
+    fn away(&self) -> bool {
+        self.core.away
+    }
+
+    fn live(&mut self, body: LiveBody) {
+        let span = match &body {
+            LiveBody::Publication { publication, .. } => trace::send(publication.span.as_deref(), self.key),
+            LiveBody::Mark { .. } => tracing::Span::none(),
+        };
+        let message = LiveMessage {
+            from: self.core.placement.me.clone(),
+            count: self.core.count_live(),
+            tenant: self.key.tenant.clone(),
+            room: self.key.room.clone(),
+            body,
+            traceparent: trace::traceparent_of(&span),
+        };
+        // What can't be sent is lost: a mark, or the next number, reveals it.
+        if self.core.backplane.publish_live(self.group, self.slot, &message).is_err() {
+            self.core.metrics.live_refused.inc();
+        }
+    }
+
+    fn ask(&mut self, to: &NodeId, ask: Ask, within: Duration) -> AskId {
+        let id = self.core.next_ask();
+        // Each publication has a span of its own; the headers tell who looks at NATS of the first.
+        let traceparent = match &ask {
+            Ask::Publish { publications } => publications.first().and_then(|first| first.span.clone()),
+            _ => None,
+        };
+        let request = Request {
+            from: self.core.placement.me.clone(),
+            body: Question::Room { tenant: self.key.tenant.clone(), room: self.key.room.clone(), ask },
+            traceparent,
+        };
+        let inbox = Inbox { group: self.group.clone(), node: to.clone() };
+        questions::ask_room(self.core, self.key.clone(), id, inbox, request, within);
+        id
+    }
+
+    fn answer(&mut self, to: Asker, answer: Answer) {
+        let Asker { reply, spans } = to;
+        // Before the answer is on its way: the asker's span ends with that, and ours lies within it.
+        drop(spans);
+        reply.send(answer);
+    }
+
+    fn outcome(&mut self, to: Publisher, outcome: Outcome) {
+        let room = &self.key.room;
+        for (index, Waits { id, .. }) in to.waits.iter().enumerate() {
+            let frame = match &outcome {
+                Outcome::Published(all) => all
+                    .get(index)
+                    .and_then(|one| answers::ok(*id, room.clone(), Some(answers::published(one)))),
+                Outcome::Local => answers::ok(*id, room.clone(), Some(answers::published_locally())),
+                Outcome::Unavailable { retry } => Some(No::unavailable(*retry).err(*id, Some(room.clone()))),
+                Outcome::Unknown => Some(
+                    No::for_now(
+                        ringway_protocol::Code::OutcomeUnknown,
+                        "no answer in time: it may have been published; repeat it with the same `mid`",
+                        REPEAT_AFTER,
+                    )
+                    .err(*id, Some(room.clone())),
+                ),
+            };
+            if let Some(frame) = frame {
+                self.core.push(&to.conn, &finished(to.conn.format, &frame));
+            }
+        }
+        self.core.done.push_back((to.conn.id.clone(), self.key.clone()));
+    }
+
+    fn wake(&mut self, after: Duration, timer: Timer) {
+        let wake = Wake::Room { room: self.key.clone(), timer };
+        self.core.timers.add(tokio::time::Instant::now() + after, wake);
+    }
+
+    fn deliver<'a>(&mut self, entry: &Entry, epoch: Option<Epoch>, to: impl Iterator<Item = &'a ConnRef>) {
+        let span = trace::fanout(entry.publication.span.as_deref(), self.key);
+        let frame = self.msg(entry, epoch);
+        let mut shared = Shared::new(&frame);
+        let mut delivered = 0;
+        for conn in to {
+            self.core.push(conn, shared.of(conn.format));
+            delivered += 1;
+        }
+        span.record("ringway.members", delivered);
+        self.core.metrics.delivered(self.core.placement.is_mine(self.slot), delivered);
+    }
+
+    fn replay(&mut self, to: &ConnRef, entry: &Entry, epoch: Epoch) {
+        let frame = self.msg(entry, Some(epoch));
+        self.core.push(to, &finished(to.format, &frame));
+        self.core.metrics.replayed.inc();
+    }
+
+    fn gap(&mut self, to: &ConnRef, gap: Gap) {
+        let frame = answers::gap(self.key.room.clone(), &gap);
+        self.core.push(to, &finished(to.format, &frame));
+        self.core.metrics.gaps.inc();
+    }
+
+    fn joined(&mut self, to: &ConnRef, joined: Joined) {
+        let answer = self
+            .core
+            .guests
+            .get_mut(&to.id)
+            .and_then(|g| g.rooms.get_mut(self.key))
+            .and_then(|m| m.answer.take());
+        let Some(answer) = answer else { return };
+        let rights = to.grants.read().rights(&self.key.room, to.user.as_ref());
+        // `manage` is a server's right: no frame needs it.
+        let rights = rights.iter().filter(|right| *right != Right::Manage).map(Right::as_str).collect();
+        let result = answers::join_result(&joined, rights);
+        let room = self.key.room.clone();
+        let frame = if answer.by_server {
+            Some(answers::joined_by_server(room, result))
+        } else {
+            answers::ok(answer.id, room, Some(ringway_protocol::frame::OkResult::Join(result)))
+        };
+        if let Some(frame) = frame {
+            self.core.push(to, &finished(to.format, &frame));
+        }
+        self.core.done.push_back((to.id.clone(), self.key.clone()));
+    }
+}

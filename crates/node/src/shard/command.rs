@@ -1,0 +1,78 @@
+//! What a shard is told.
+
+use std::sync::Arc;
+
+use ringway_auth::Grants;
+use ringway_backplane::message::{Answer, Publication};
+use ringway_backplane::{IncomingRequest, Subscription};
+use ringway_protocol::frame::Position;
+use ringway_protocol::name::{RoomName, TenantId};
+
+use super::tally::RoomTally;
+use crate::conn::ConnRef;
+use crate::placement::Placement;
+use crate::room::{AskError, AskId};
+
+/// A room's full name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct RoomKey {
+    pub(crate) tenant: TenantId,
+    pub(crate) room: RoomName,
+}
+
+/// Sent to the shard that the room's slot belongs to. Handled in the order of arrival.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// A client's frame, or a join on its behalf.
+    Client { conn: ConnRef, room: RoomKey, op: Op },
+    /// The connection has ended: it is in no room any more.
+    Gone(ConnRef),
+    /// Its rights changed: it stays only where it may be.
+    Regranted(ConnRef, Grants),
+    /// Another node's, or a gateway's, question about a room.
+    Asked(RoomKey, IncomingRequest),
+    /// What came back to a room's own question.
+    Answered { room: RoomKey, ask: AskId, result: Result<Answer, AskError> },
+    /// The room's live subject is being listened to (or couldn't be).
+    Listening { room: RoomKey, subscription: Option<Subscription> },
+    /// The room's owner was asked how many are there.
+    Counted { room: RoomKey, conn: ConnRef, id: Option<u64>, result: Result<Answer, AskError> },
+    /// Another node says how many of its connections are in rooms that this node owns.
+    Tallied { from: ringway_ring::NodeId, tallies: Vec<RoomTally> },
+    /// A report of ours didn't arrive.
+    TallyLost(Vec<RoomKey>),
+    /// The cluster has changed.
+    Placed(Arc<Placement>),
+    /// The backplane is known to be away, or is back.
+    Link { up: bool },
+    /// Something may have been missed: messages were dropped on their way here, or the process stood still.
+    Doubt,
+}
+
+/// What a client wants of a room. `id`: asked to be answered under it.
+#[derive(Debug)]
+pub(crate) enum Op {
+    Join(Join),
+    Leave { id: Option<u64> },
+    Publish { id: Option<u64>, publication: Box<Publication>, span: tracing::Span },
+    Members { id: Option<u64> },
+}
+
+/// A join, a client's or the server's on its behalf.
+#[derive(Debug)]
+pub(crate) struct Join {
+    pub(crate) id: Option<u64>,
+    pub(crate) since: Option<Position>,
+    pub(crate) last: Option<u32>,
+    pub(crate) by_server: bool,
+    /// Ends when the join is answered.
+    pub(crate) span: tracing::Span,
+}
+
+impl Op {
+    pub(crate) fn id(&self) -> Option<u64> {
+        match self {
+            Op::Join(Join { id, .. }) | Op::Leave { id } | Op::Publish { id, .. } | Op::Members { id } => *id,
+        }
+    }
+}

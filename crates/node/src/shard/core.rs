@@ -1,0 +1,152 @@
+//! What a shard has besides its rooms: connections, timers, the backplane, and what is to be done after a call.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ringway_backplane::Backplane;
+use ringway_backplane::message::{Answer, LiveMessage};
+use ringway_config::Tenants;
+use ringway_edge::Frame;
+use ringway_protocol::frame::Position;
+use ringway_protocol::name::{ConnId, GroupId, TenantId};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
+
+use super::command::{Command, RoomKey};
+use super::guests::Guests;
+use super::questions::UNDER_WAY;
+use super::tally::Tallies;
+use super::timers::Timers;
+use crate::conn::ConnRef;
+use crate::live_count::LiveCount;
+use crate::metrics::NodeMetrics;
+use crate::placement::Placement;
+use crate::room::{AskError, AskId, Timer};
+
+/// Something a shard is to do at a given moment.
+#[derive(Debug)]
+pub(crate) enum Wake {
+    /// A room asked for it.
+    Room { room: RoomKey, timer: Timer },
+    /// A join that waited for its connection to take what it was sent.
+    Join { conn: ConnRef, room: RoomKey, since: Option<Position>, last: Option<u32> },
+    /// Tell rooms' owners how many are here.
+    Tally,
+    /// Forget rooms that nobody needs.
+    Sweep { round: u64 },
+}
+
+/// How often changed numbers are told to rooms' owners.
+pub(crate) const TALLY_EVERY: Duration = Duration::from_millis(250);
+
+/// How often rooms without members are looked at.
+pub(crate) const SWEEP_EVERY: Duration = Duration::from_secs(1);
+
+/// Every so many sweeps all rooms are looked at: their replay buffers lose what is too old.
+pub(crate) const SWEEPS_OF_ALL: u64 = 30;
+
+/// What all shards of a node share.
+#[derive(Debug, Clone)]
+pub(crate) struct Shared {
+    pub(crate) backplane: Arc<dyn Backplane>,
+    pub(crate) tenants: Tenants,
+    pub(crate) metrics: Arc<NodeMetrics>,
+    pub(crate) tasks: TaskTracker,
+    /// Numbers this node's live messages.
+    pub(crate) live_count: LiveCount,
+    pub(crate) started: std::time::Instant,
+}
+
+#[derive(Debug)]
+pub(crate) struct Core {
+    shared: Shared,
+    pub(crate) placement: Arc<Placement>,
+    pub(crate) away: bool,
+    /// The way back into this shard's own queue, for tasks that it started.
+    pub(crate) inbox: mpsc::Sender<Command>,
+    /// Where live messages of this shard's rooms go.
+    pub(crate) live: mpsc::Sender<LiveMessage>,
+    pub(crate) under_way: Arc<Semaphore>,
+    pub(crate) guests: Guests,
+    pub(crate) tallies: Tallies,
+    pub(crate) timers: Timers<Wake>,
+    /// Lanes whose request has been answered within the present call.
+    pub(crate) done: VecDeque<(ConnId, RoomKey)>,
+    /// What the present call has caused, to be handled when it is over.
+    pub(crate) later: VecDeque<Command>,
+    /// Connections with frames that haven't been written yet.
+    touched: Vec<ConnRef>,
+    asks: u64,
+}
+
+impl std::ops::Deref for Core {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.shared
+    }
+}
+
+impl Core {
+    pub(crate) fn new(
+        shared: Shared,
+        placement: Arc<Placement>,
+        away: bool,
+        inbox: mpsc::Sender<Command>,
+        live: mpsc::Sender<LiveMessage>,
+    ) -> Self {
+        let mut timers = Timers::new();
+        timers.add(Instant::now() + TALLY_EVERY, Wake::Tally);
+        timers.add(Instant::now() + SWEEP_EVERY, Wake::Sweep { round: 1 });
+        Self {
+            shared,
+            placement,
+            away,
+            inbox,
+            live,
+            under_way: Arc::new(Semaphore::new(UNDER_WAY)),
+            guests: Guests::default(),
+            tallies: Tallies::default(),
+            timers,
+            done: VecDeque::new(),
+            later: VecDeque::new(),
+            touched: Vec::new(),
+            asks: 0,
+        }
+    }
+
+    /// The group that a tenant's publications live in; none: no such tenant.
+    pub(crate) fn group(&self, tenant: &TenantId) -> Option<GroupId> {
+        self.tenants.get(tenant).map(|t| t.group.clone())
+    }
+
+    pub(crate) fn count_live(&self) -> u64 {
+        self.live_count.next()
+    }
+
+    pub(crate) fn next_ask(&mut self) -> AskId {
+        self.asks += 1;
+        AskId(self.asks)
+    }
+
+    /// Hands a room the answer to its question when the present call is over.
+    pub(crate) fn later_answer(&mut self, room: RoomKey, ask: AskId, result: Result<Answer, AskError>) {
+        self.later.push_back(Command::Answered { room, ask, result });
+    }
+
+    /// Adds a frame to what a connection gets at the end of this pass.
+    pub(crate) fn push(&mut self, conn: &ConnRef, frame: &Frame) {
+        if conn.outbound.push(frame) && conn.touch() {
+            self.touched.push(conn.clone());
+        }
+    }
+
+    /// Writes what this pass has brought: one write a connection.
+    pub(crate) fn flush(&mut self) {
+        for conn in self.touched.drain(..) {
+            conn.flush();
+        }
+    }
+}

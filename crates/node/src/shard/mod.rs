@@ -1,0 +1,168 @@
+//! A shard owns some of the node's rooms, and is the only one who touches them.
+//!
+//! One task a shard: it takes what has come, lets the rooms decide, and writes what came of it, each socket at most
+//! once a pass. It never waits for anything but its own queues; what takes time (a question to another node, a
+//! subscription) is a task of its own whose result comes back through them.
+//!
+//! | file | what the shard does there |
+//! |---|---|
+//! | `clients` | what connections want of rooms, in the order of their `guests` lanes |
+//! | `hosting` | rooms come and go; their live subjects are listened to |
+//! | `elsewhere` | what other nodes say and ask |
+//! | `counting` | how many are in a room (`tally`: over all nodes) |
+//! | `around` | what a room's decisions become: frames, messages, questions, timers |
+
+mod answers;
+mod around;
+mod clients;
+mod command;
+mod core;
+mod counting;
+mod elsewhere;
+mod guests;
+mod hosting;
+mod questions;
+mod rooms;
+mod tally;
+mod timers;
+
+use std::sync::Arc;
+
+use ringway_backplane::message::LiveMessage;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+pub(crate) use self::answers::No;
+pub(crate) use self::command::{Command, Join, Op, RoomKey};
+pub(crate) use self::core::Shared;
+use self::core::{Core, SWEEP_EVERY, SWEEPS_OF_ALL, TALLY_EVERY, Wake};
+use self::rooms::Rooms;
+pub(crate) use self::tally::RoomTally;
+use crate::placement::Placement;
+
+/// What waits for a shard at most; senders wait beyond that.
+const QUEUE: usize = 4_096;
+
+/// What is taken from a queue in one pass: frames of one pass leave each socket as one write.
+const PASS: usize = 256;
+
+/// The way to a shard.
+pub(crate) type ShardHandle = mpsc::Sender<Command>;
+
+/// Owns rooms. See the module.
+pub(crate) struct Shard {
+    core: Core,
+    rooms: Rooms,
+    commands: mpsc::Receiver<Command>,
+    live: mpsc::Receiver<LiveMessage>,
+}
+
+impl Shard {
+    /// A shard without rooms, and the way to it.
+    pub(crate) fn new(shared: Shared, placement: Arc<Placement>, away: bool) -> (Self, ShardHandle) {
+        let (handle, commands) = mpsc::channel(QUEUE);
+        let (live_in, live) = mpsc::channel(QUEUE);
+        let core = Core::new(shared, placement, away, handle.clone(), live_in);
+        (Self { core, rooms: Rooms::default(), commands, live }, handle)
+    }
+
+    /// Works until `end`, and no longer.
+    pub(crate) async fn run(mut self, end: CancellationToken) {
+        let mut commands = Vec::with_capacity(PASS);
+        let mut live = Vec::with_capacity(PASS);
+        let sleep = tokio::time::sleep_until(Instant::now());
+        tokio::pin!(sleep);
+        loop {
+            if let Some(next) = self.core.timers.next()
+                && next != sleep.deadline()
+            {
+                sleep.as_mut().reset(next);
+            }
+            tokio::select! {
+                () = end.cancelled() => return,
+                _ = self.commands.recv_many(&mut commands, PASS) => {}
+                _ = self.live.recv_many(&mut live, PASS) => {}
+                () = &mut sleep => {}
+            }
+            for command in commands.drain(..) {
+                self.carry_out(command);
+                self.settle();
+            }
+            for message in live.drain(..) {
+                self.live(message);
+                self.settle();
+            }
+            self.wake_due();
+            self.core.flush();
+        }
+    }
+
+    /// Does what the last call caused: questions that were answered at once, and requests that waited in their lane.
+    fn settle(&mut self) {
+        loop {
+            if let Some(command) = self.core.later.pop_front() {
+                self.carry_out(command);
+            } else if let Some((conn, room)) = self.core.done.pop_front() {
+                if let Some((conn, next)) = self.core.guests.done(&conn, &room) {
+                    self.start(&conn, &room, next);
+                }
+            } else {
+                return;
+            }
+        }
+    }
+
+    fn carry_out(&mut self, command: Command) {
+        match command {
+            Command::Client { conn, room, op } => self.client(&conn, &room, op),
+            Command::Gone(conn) => self.gone(&conn),
+            Command::Regranted(conn, grants) => self.regranted(&conn, &grants),
+            Command::Asked(room, asked) => self.asked(&room, asked),
+            Command::Answered { room, ask, result } => self.answered(&room, ask, result),
+            Command::Listening { room, subscription } => self.listening(&room, subscription),
+            Command::Counted { room, conn, id, result } => self.counted(&room, &conn, id, &result),
+            Command::Tallied { from, tallies } => {
+                for tally in tallies {
+                    self.core.tallies.report(&from, tally);
+                }
+            }
+            Command::TallyLost(rooms) => {
+                for room in rooms {
+                    self.core.tallies.changed(room);
+                }
+            }
+            Command::Placed(placement) => self.placed(placement),
+            Command::Link { up } => self.link(up),
+            Command::Doubt => self.every_room(|room, around| room.back_from_cut(around)),
+        }
+    }
+
+    fn wake_due(&mut self) {
+        let now = Instant::now();
+        while let Some(wake) = self.core.timers.pop(now) {
+            match wake {
+                Wake::Room { room, timer } => {
+                    if self.rooms.get(&room).is_some() {
+                        self.with_room(&room, |machine, around| machine.timer(around, timer));
+                    }
+                }
+                Wake::Join { conn, room, since, last } => {
+                    if self.core.guests.get_mut(&conn.id).is_some_and(|guest| guest.rooms.contains_key(&room))
+                    {
+                        self.enter_room(&conn, &room, since, last);
+                    }
+                }
+                Wake::Tally => {
+                    self.tell_tallies();
+                    self.core.timers.add(now + TALLY_EVERY, Wake::Tally);
+                }
+                Wake::Sweep { round } => {
+                    self.sweep(round % SWEEPS_OF_ALL == 0);
+                    self.core.timers.add(now + SWEEP_EVERY, Wake::Sweep { round: round + 1 });
+                }
+            }
+            self.settle();
+        }
+    }
+}
