@@ -1,0 +1,140 @@
+//! The public HTTP API beside the upgrade: who calls, may they, and the call itself.
+
+mod ask;
+mod body;
+mod locate;
+mod members;
+mod messages;
+mod publication;
+mod publish;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::request::Parts;
+use http::{HeaderValue, Request, Response};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use ringway_backplane::message::{Answer, Ask, Publication, Published};
+use ringway_protocol::{Code, RoomName};
+use ringway_ring::View;
+use serde::Serialize;
+use tracing::{Instrument as _, Span};
+
+use crate::accept::{self, Page, Problem, Query};
+use crate::auth::Caller;
+use crate::clock::now_s;
+use crate::gateway::Gateway;
+use crate::trace;
+use ask::Asker;
+
+/// One call of the API, its caller known.
+struct Call<'a> {
+    gateway: &'a Gateway,
+    view: Arc<View>,
+    head: &'a Parts,
+    query: Query,
+    caller: Caller,
+    peer: SocketAddr,
+    /// For publications; else none.
+    span: Span,
+    traceparent: Option<String>,
+}
+
+impl Call<'_> {
+    /// Who asks the nodes.
+    fn asker(&self) -> Asker<'_> {
+        Asker {
+            backplane: &*self.gateway.backplane,
+            view: &self.view,
+            name: &self.gateway.name,
+            traceparent: self.traceparent.as_deref(),
+        }
+    }
+
+    /// Publishes to one room, in this order; an answer for each.
+    async fn publish(
+        &self,
+        room: &RoomName,
+        publications: Vec<Publication>,
+    ) -> Result<Vec<Published>, Problem> {
+        let count = publications.len();
+        match self.asker().ask(self.caller.tenant(), room, Ask::Publish { publications }).await? {
+            Answer::Published(placed) if placed.len() == count => Ok(placed),
+            _ => Err(Problem::new(
+                Code::Internal,
+                "the room's node gave another answer than that to a publication",
+            )),
+        }
+    }
+}
+
+pub(crate) async fn answer(
+    gateway: &Gateway,
+    kind: accept::Call,
+    request: Request<Incoming>,
+    peer: SocketAddr,
+) -> Response<Full<Bytes>> {
+    let (head, body) = request.into_parts();
+    let page = Page::of(&head.headers);
+    let directory = gateway.directory();
+    let caller = Query::parse(head.uri.query())
+        .map_err(|error| Problem::bad_request(error.to_string()))
+        .and_then(|query| Ok((directory.caller(&head.headers, &query, now_s())?, query)));
+    let (readable, outcome) = match caller {
+        // Nobody known: a page of any tenant may read why.
+        Err(problem) => (directory.admits(page), Err(problem)),
+        Ok((caller, _)) if !page.is_admitted(&caller.tenant().origins) => {
+            (false, Err(Problem::new(Code::BadOrigin, "the tenant does not admit pages of this origin")))
+        }
+        Ok((caller, query)) => {
+            let span = span_of(kind, &head, &query, &caller);
+            let traceparent = ringway_telemetry::traceparent_of(&span);
+            let view = gateway.router.view();
+            let call =
+                Call { gateway, view, head: &head, query, caller, peer, span: span.clone(), traceparent };
+            let outcome = call.run(kind, body).instrument(span).await;
+            if let Err(problem) = &outcome {
+                call.span.record("error.type", problem.code.as_str());
+            }
+            (true, outcome)
+        }
+    };
+    let mut response = outcome.unwrap_or_else(|problem| problem.response());
+    if readable {
+        page.allow(response.headers_mut());
+    }
+    response
+}
+
+impl Call<'_> {
+    async fn run(&self, kind: accept::Call, body: Incoming) -> Result<Response<Full<Bytes>>, Problem> {
+        match kind {
+            accept::Call::Locate => json(&locate::get(self)?),
+            accept::Call::Message => json(&messages::post(self, body).await?),
+            accept::Call::Publish => json(&publish::post(self, body).await?),
+            accept::Call::Members => json(&members::get(self).await?),
+        }
+    }
+}
+
+fn span_of(kind: accept::Call, head: &Parts, query: &Query, caller: &Caller) -> Span {
+    match kind {
+        accept::Call::Message | accept::Call::Publish => {
+            let room = accept::room(query).ok().flatten();
+            trace::publish(&head.headers, &caller.tenant().id, room.as_ref())
+        }
+        accept::Call::Locate | accept::Call::Members => Span::none(),
+    }
+}
+
+fn json(value: &impl Serialize) -> Result<Response<Full<Bytes>>, Problem> {
+    let text = serde_json::to_vec(value)
+        .map_err(|_| Problem::new(Code::Internal, "the answer could not be written"))?;
+    let mut response = Response::new(Full::new(Bytes::from(text)));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(response)
+}

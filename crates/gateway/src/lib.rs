@@ -1,0 +1,25 @@
+//! The gateway: clients come in here, and from here they reach the node that owns their room.
+//!
+//! The way of a client: `accept` reads the request and refuses what is malformed → `auth` says who it is → `ticket`
+//! writes that down for a node → `route` finds the node that takes it → `tunnel` moves bytes. Beside it `api` answers
+//! the public HTTP calls. Refuses: rooms, frames and sockets' queues, which are the node's and the edge's; what a
+//! publication means; the admin port, which is the process's.
+//!
+//! A gateway keeps nothing that another couldn't know: any gateway can be ended, and its clients come back through
+//! another one.
+
+mod accept;
+mod api;
+mod auth;
+mod clock;
+mod gateway;
+mod metrics;
+mod route;
+mod settings;
+mod ticket;
+mod trace;
+mod tunnel;
+
+pub use auth::{Directory, DirectoryError};
+pub use gateway::GatewayHandle;
+pub use settings::{ExtraRoutes, GatewayParts, GatewaySettings, LocalNode};

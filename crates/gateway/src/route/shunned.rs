@@ -1,0 +1,178 @@
+//! Nodes that couldn't be reached: not tried first until they can be again.
+//!
+//! One upgrade finds out, no other waits for it: whether the node is back is asked in the background.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use ringway_ring::{Announcement, NodeId, View};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::address::Addresses;
+use super::hop;
+
+/// How long until a node is asked again.
+const PROBE: Duration = Duration::from_secs(1);
+
+/// A node in one of its lives, at one address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Life {
+    incarnation: u64,
+    advertise: String,
+}
+
+impl Life {
+    fn of(node: &Announcement) -> Self {
+        Self { incarnation: node.incarnation, advertise: node.advertise.clone() }
+    }
+}
+
+/// The nodes not to try.
+#[derive(Debug)]
+pub(crate) struct Shunned {
+    nodes: Mutex<HashMap<NodeId, Life>>,
+    addresses: Arc<Addresses>,
+    view: watch::Receiver<Arc<View>>,
+    probes: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl Shunned {
+    pub(crate) fn new(addresses: Arc<Addresses>, view: watch::Receiver<Arc<View>>) -> Arc<Self> {
+        let (probes, stop) = (TaskTracker::new(), CancellationToken::new());
+        Arc::new(Self { nodes: Mutex::default(), addresses, view, probes, stop })
+    }
+
+    pub(crate) fn contains(&self, node: &Announcement) -> bool {
+        self.nodes.lock().get(&node.id).is_some_and(|life| *life == Life::of(node))
+    }
+
+    /// The node couldn't be reached: it is shunned until a connection to it succeeds, or it comes with a new life.
+    /// True where that is news.
+    pub(crate) fn add(self: &Arc<Self>, node: &Announcement) -> bool {
+        self.addresses.forget(&node.advertise);
+        let life = Life::of(node);
+        let before = self.nodes.lock().insert(node.id.clone(), life.clone());
+        // Its prober is at work already.
+        if before.as_ref() == Some(&life) || self.stop.is_cancelled() {
+            return false;
+        }
+        let (this, id) = (Arc::clone(self), node.id.clone());
+        self.probes.spawn(async move {
+            tokio::select! {
+                () = this.stop.cancelled() => {}
+                () = this.probe(&id, &life) => this.forget(&id, &life),
+            }
+        });
+        true
+    }
+
+    /// Ends the probes, and waits for their end.
+    pub(crate) async fn close(&self) {
+        self.stop.cancel();
+        self.probes.close();
+        self.probes.wait().await;
+    }
+
+    /// Returns when the node is reachable, or gone from the view in this life.
+    async fn probe(&self, id: &NodeId, life: &Life) {
+        loop {
+            tokio::time::sleep(PROBE).await;
+            if self.view.borrow().node(id).map(Life::of).as_ref() != Some(life) {
+                return;
+            }
+            if hop::connect(self.addresses.of(&life.advertise)).await.is_ok() {
+                return;
+            }
+            self.addresses.forget(&life.advertise);
+        }
+    }
+
+    /// Only this life of the node: a later one may be shunned by now for its own failure.
+    fn forget(&self, id: &NodeId, life: &Life) {
+        let mut nodes = self.nodes.lock();
+        if nodes.get(id) == Some(life) {
+            nodes.remove(id);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ringway_ring::{Membership, NodeState};
+
+    fn node(incarnation: u64, advertise: &str) -> Announcement {
+        Announcement {
+            id: "a".parse().expect("an id"),
+            incarnation,
+            pool: "shared".parse().expect("a pool"),
+            advertise: advertise.to_owned(),
+            public_url: None,
+            weight: 1,
+            state: NodeState::Serving,
+            connections: 0,
+            rooms: 0,
+            version: String::new(),
+        }
+    }
+
+    fn view_of(node: &Announcement) -> Arc<View> {
+        let mut membership = Membership::new();
+        membership.heard(node.clone(), 0);
+        membership.view()
+    }
+
+    async fn until(what: impl Fn() -> bool) {
+        tokio::time::timeout(Duration::from_secs(10), async {
+            while !what() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        })
+        .await
+        .expect("it happens within ten seconds");
+    }
+
+    #[tokio::test]
+    async fn a_node_is_tried_again_once_it_can_be_reached() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("an address").to_string();
+        let node = node(1, &address);
+        let (_keep, view) = watch::channel(view_of(&node));
+        let shunned = Shunned::new(Arc::default(), view);
+        assert!(!shunned.contains(&node));
+        drop(listener);
+        assert!(shunned.add(&node) && !shunned.add(&node));
+        assert!(shunned.contains(&node));
+        assert_eq!(shunned.probes.len(), 1, "one prober is enough");
+        let _listener = std::net::TcpListener::bind(&address).expect("the port again");
+        until(|| !shunned.contains(&node)).await;
+        shunned.close().await;
+    }
+
+    #[tokio::test]
+    async fn a_new_life_is_a_new_chance() {
+        let (old, new) = (node(1, "127.0.0.1:1"), node(2, "127.0.0.1:1"));
+        let (change, view) = watch::channel(view_of(&old));
+        let shunned = Shunned::new(Arc::default(), view);
+        shunned.add(&old);
+        assert!(shunned.contains(&old) && !shunned.contains(&new));
+        change.send_replace(view_of(&new));
+        until(|| shunned.probes.is_empty()).await;
+        assert!(!shunned.contains(&old));
+        shunned.close().await;
+    }
+
+    #[tokio::test]
+    async fn the_end_does_not_wait_for_a_probe() {
+        let node = node(1, "127.0.0.1:1");
+        let (_keep, view) = watch::channel(view_of(&node));
+        let shunned = Shunned::new(Arc::default(), view);
+        shunned.add(&node);
+        tokio::time::timeout(Duration::from_millis(500), shunned.close()).await.expect("at once");
+    }
+}

@@ -1,0 +1,61 @@
+//! What a gateway is made of.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use http::{Method, Response};
+use ringway_auth::Ticket;
+use ringway_backplane::Backplane;
+use ringway_ring::{NodeId, View};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+
+use crate::auth::Directory;
+
+/// What a gateway is.
+#[derive(Clone)]
+pub struct GatewaySettings {
+    /// What nodes know it by, in tickets and questions. Two gateways should have two names; nothing breaks where they
+    /// don't.
+    pub name: NodeId,
+    /// Where clients connect. Port 0: one that is free.
+    pub listen: SocketAddr,
+    /// Whether a token may stand in the URL (`?token=`), where proxies and logs see it.
+    pub token_in_query: bool,
+    /// What else it answers, at paths that aren't the API's, such as the page that `ringway dev` shows at `/`.
+    pub extra: Option<ExtraRoutes>,
+}
+
+/// Answers a request by method and path, or leaves it to the gateway's 404. For what a development server shows beside
+/// the API; it gets no body.
+pub type ExtraRoutes =
+    Arc<dyn Fn(Method, String) -> BoxFuture<'static, Option<Response<Bytes>>> + Send + Sync>;
+
+/// What a gateway works with.
+pub struct GatewayParts {
+    /// Carries questions and publications to nodes. Whoever made it closes it.
+    pub backplane: Arc<dyn Backplane>,
+    /// Who is in the cluster. A gateway that hears nothing more keeps routing by the last view.
+    pub view: watch::Receiver<Arc<View>>,
+    /// Tenants and keys; a new value holds for the next request.
+    pub directory: watch::Receiver<Arc<Directory>>,
+    /// The cluster's secret: seals tickets, opens sessions.
+    pub secret: Arc<[u8]>,
+    /// Nodes of this process: their connections are handed over in memory.
+    pub local: Vec<Arc<dyn LocalNode>>,
+}
+
+/// A node in the gateway's own process.
+pub trait LocalNode: Send + Sync + 'static {
+    /// Its name, as it announces itself.
+    fn id(&self) -> &NodeId;
+
+    /// Takes a connection whose upgrade was answered: the socket, what the client sent right behind its request, and
+    /// the ticket, as yet unused. Doesn't block.
+    fn take(&self, socket: TcpStream, early: Bytes, ticket: Ticket);
+
+    /// Whether it takes connections now. Asked before the upgrade is answered.
+    fn accepts(&self) -> bool;
+}
