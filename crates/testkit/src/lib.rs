@@ -1,0 +1,29 @@
+//! What tests of Ringway stand on: real servers, started, broken and ended by the test that needs them.
+//!
+//! | module | starts, or reads |
+//! |---|---|
+//! | [`nats`] | a real `nats-server` on a free port |
+//! | [`processes`] | real `ringway` processes: nodes, gateways, `serve`, `dev` |
+//! | [`tools`] | what tests need from the Python index, under `target/tools/` |
+//! | [`proxy`] | a TCP proxy that can be cut and frozen |
+//! | [`otlp`] | a collector of traces |
+//! | [`http`], [`metrics`], [`ports`] | bare HTTP, `/metrics`, free ports |
+//!
+//! [`transcript`] starts nothing: it holds what members heard against what they were promised.
+
+pub mod http;
+pub mod metrics;
+pub mod nats;
+pub mod otlp;
+pub mod ports;
+pub mod processes;
+pub mod proxy;
+pub mod tools;
+pub mod transcript;
+pub mod wait;
+
+/// To the person who looks at a failed test.
+#[allow(clippy::print_stderr)]
+fn tell(text: &str) {
+    eprintln!("{text}");
+}

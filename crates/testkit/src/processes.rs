@@ -1,0 +1,277 @@
+//! Real `ringway` processes: started on free ports, asked whether they are ready, killed.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::net::SocketAddr;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use crate::metrics::Scrape;
+use crate::ports::free_port;
+
+/// How long a process has to become ready.
+const READY_WITHIN: Duration = Duration::from_secs(20);
+
+/// One `ringway` process. Killed when it is dropped.
+#[derive(Debug)]
+pub struct Process {
+    child: Child,
+    /// What it was started as: `node node-1`, `gateway 8080` ….
+    pub name: String,
+    /// Where clients (a gateway's) or gateways (a node's) connect.
+    pub listen: SocketAddr,
+    /// `/metrics`, `/readyz`.
+    pub admin: SocketAddr,
+    log: PathBuf,
+}
+
+impl Process {
+    /// Waits until `/readyz` says yes.
+    ///
+    /// # Panics
+    /// It doesn't within 20 s, or the process ends; with the process's log.
+    pub fn wait_ready(&mut self) {
+        let deadline = Instant::now() + READY_WITHIN;
+        loop {
+            if crate::http::get(self.admin, "/readyz").is_ok_and(|answer| answer.status == 200) {
+                return;
+            }
+            if let Ok(Some(status)) = self.child.try_wait() {
+                panic!("{} ended before it was ready: {status}\n{}", self.name, self.log());
+            }
+            assert!(Instant::now() < deadline, "{} isn't ready:\n{}", self.name, self.log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// What it has logged so far.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Its metrics now.
+    ///
+    /// # Panics
+    /// The admin port doesn't answer.
+    pub fn metrics(&self) -> Scrape {
+        let answer = crate::http::get(self.admin, "/metrics");
+        let answer =
+            answer.unwrap_or_else(|error| panic!("{}: /metrics: {error}\n{}", self.name, self.log()));
+        Scrape::parse(&answer.body)
+    }
+
+    /// The status of `/readyz` now; `None`: the admin port doesn't answer.
+    pub fn readyz(&self) -> Option<u16> {
+        crate::http::get(self.admin, "/readyz").ok().map(|answer| answer.status)
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// SIGKILL, and waits for the end.
+    pub fn kill(&mut self) {
+        // One that has ended already is as dead.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// SIGTERM, without waiting.
+    pub fn terminate(&self) {
+        self.signal(Signal::TERM);
+    }
+
+    /// SIGSTOP: it stands still.
+    pub fn pause(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// SIGCONT.
+    pub fn resume(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
+            // One that has ended needs none.
+            let _ = kill_process(pid, signal);
+        }
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Panics
+    /// It doesn't end in time; with the process's log.
+    pub fn wait_end(&mut self, within: Duration) -> ExitStatus {
+        let deadline = Instant::now() + within;
+        loop {
+            match self.child.try_wait() {
+                Ok(Some(status)) => return status,
+                Ok(None) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(10)),
+                other => panic!("{} hasn't ended within {within:?} ({other:?}):\n{}", self.name, self.log()),
+            }
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+        if std::thread::panicking() {
+            let mut log = String::new();
+            let _ = File::open(&self.log).and_then(|mut file| file.read_to_string(&mut log));
+            crate::tell(&format!("---- log of {}\n{log}", self.name));
+        }
+    }
+}
+
+/// Whether a process ended well: exit code 0, by itself.
+pub fn ended_well(status: ExitStatus) -> bool {
+    status.code() == Some(0) && status.signal().is_none()
+}
+
+/// Starts `ringway` processes that belong together: one directory for their configuration and logs.
+#[derive(Debug)]
+pub struct Launcher {
+    binary: PathBuf,
+    directory: TempDir,
+    config: PathBuf,
+    started: usize,
+}
+
+impl Launcher {
+    /// `binary`: `env!("CARGO_BIN_EXE_ringway")`. `config`: the text of the file that all processes share; what
+    /// differs between them is set by environment.
+    ///
+    /// # Panics
+    /// No temporary directory can be had.
+    pub fn new(binary: impl AsRef<Path>, config: &str) -> Self {
+        let directory = TempDir::new().expect("a temporary directory");
+        let path = directory.path().join("ringway.toml");
+        std::fs::write(&path, config).expect("the configuration is written");
+        Self { binary: binary.as_ref().to_owned(), directory, config: path, started: 0 }
+    }
+
+    /// Where the configuration lies; keys and the like can be put beside it.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// The configuration file.
+    pub fn config(&self) -> &Path {
+        &self.config
+    }
+
+    /// The binary.
+    pub fn binary(&self) -> &Path {
+        &self.binary
+    }
+
+    /// `ringway node`, ready.
+    pub fn node(&mut self, id: &str, env: &[(&str, &str)]) -> Process {
+        let (listen, admin) = (free_port(), free_port());
+        let (listen_text, admin_text) = (listen.to_string(), admin.to_string());
+        let own = [
+            ("RINGWAY_NODE__ID", id),
+            ("RINGWAY_NODE__LISTEN", listen_text.as_str()),
+            ("RINGWAY_NODE__ADMIN", admin_text.as_str()),
+        ];
+        let env: Vec<_> = own.iter().chain(env).copied().collect();
+        let mut node = self.spawn(&format!("node {id}"), &["node", "--config"], &env, listen, admin);
+        node.wait_ready();
+        node
+    }
+
+    /// `ringway gateway`, ready.
+    pub fn gateway(&mut self, env: &[(&str, &str)]) -> Process {
+        self.with_gateway_ports("gateway", env)
+    }
+
+    /// `ringway serve`, ready.
+    pub fn serve(&mut self, env: &[(&str, &str)]) -> Process {
+        let node = free_port().to_string();
+        let all: Vec<_> = [("RINGWAY_NODE__LISTEN", node.as_str())].iter().chain(env).copied().collect();
+        self.with_gateway_ports("serve", &all)
+    }
+
+    fn with_gateway_ports(&mut self, command: &str, env: &[(&str, &str)]) -> Process {
+        let (listen, admin) = (free_port(), free_port());
+        let (listen_text, admin_text) = (listen.to_string(), admin.to_string());
+        let own = [
+            ("RINGWAY_GATEWAY__LISTEN", listen_text.as_str()),
+            ("RINGWAY_GATEWAY__ADMIN", admin_text.as_str()),
+        ];
+        let env: Vec<_> = own.iter().chain(env).copied().collect();
+        let mut process = self.spawn(command, &[command, "--config"], &env, listen, admin);
+        process.wait_ready();
+        process
+    }
+
+    /// `ringway dev`, ready; the admin port is 1,000 above the other.
+    pub fn dev(&mut self, args: &[&str]) -> Process {
+        let (listen, admin) = loop {
+            let listen = free_port();
+            if let Some(admin) =
+                listen.port().checked_add(1_000).map(|port| SocketAddr::new(listen.ip(), port))
+                && std::net::TcpListener::bind(admin).is_ok()
+            {
+                break (listen, admin);
+            }
+        };
+        let listen_text = listen.to_string();
+        let args: Vec<&str> =
+            ["dev", "--listen", &listen_text].into_iter().chain(args.iter().copied()).collect();
+        let mut dev = self.launch("dev", &args, &[], listen, admin);
+        dev.wait_ready();
+        dev
+    }
+
+    fn spawn(
+        &mut self,
+        name: &str,
+        args: &[&str],
+        env: &[(&str, &str)],
+        listen: SocketAddr,
+        admin: SocketAddr,
+    ) -> Process {
+        let config = self.config.display().to_string();
+        let args: Vec<&str> = args.iter().copied().chain([config.as_str()]).collect();
+        self.launch(name, &args, env, listen, admin)
+    }
+
+    fn launch(
+        &mut self,
+        name: &str,
+        args: &[&str],
+        env: &[(&str, &str)],
+        listen: SocketAddr,
+        admin: SocketAddr,
+    ) -> Process {
+        self.started += 1;
+        let log = self.directory.path().join(format!("{}-{}.log", self.started, name.replace(' ', "-")));
+        let out = File::create(&log).expect("a log file");
+        let mut command = Command::new(&self.binary);
+        // What whoever runs the tests has set mustn't change what they test.
+        for (name, _) in
+            std::env::vars().filter(|(name, _)| name.starts_with("RINGWAY_") || name.starts_with("OTEL_"))
+        {
+            command.env_remove(name);
+        }
+        let child = command
+            .args(args)
+            .env("RINGWAY_LOG", std::env::var("RINGWAY_LOG").unwrap_or_else(|_| "info".into()))
+            .envs(env.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(out.try_clone().expect("a second handle"))
+            .stderr(out)
+            .spawn()
+            .unwrap_or_else(|error: io::Error| panic!("{} doesn't start: {error}", self.binary.display()));
+        Process { child, name: name.to_owned(), listen, admin, log }
+    }
+}
