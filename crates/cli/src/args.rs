@@ -1,0 +1,167 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Realtime rooms over WebSockets at any scale.
+#[derive(Debug, Parser)]
+#[command(name = "ringway", version, arg_required_else_help = true, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run everything in one process, for trying out: no authentication, a page at `/`
+    #[command(after_help = "Example:\n  ringway dev --listen 127.0.0.1:8080 --nodes 3")]
+    Dev(Dev),
+    /// Run a gateway and a node in one process, for production on one box
+    #[command(after_help = "Example:\n  ringway serve --config /etc/ringway.toml")]
+    Serve(WithConfig),
+    /// Run a gateway of a cluster
+    #[command(after_help = "Example:\n  ringway gateway --config /etc/ringway.toml")]
+    Gateway(WithConfig),
+    /// Run a node of a cluster
+    #[command(after_help = "Example:\n  RINGWAY_NODE__ID=node-a ringway node --config /etc/ringway.toml")]
+    Node(WithConfig),
+    /// Say whether a configuration file is right
+    #[command(after_help = "Example:\n  ringway check-config /etc/ringway.toml")]
+    CheckConfig {
+        /// The file
+        file: PathBuf,
+    },
+    /// Say where a room lives
+    #[command(
+        after_help = "Example:\n  ringway locate default lobby\n  ringway locate acme '{team7}.chat' --config /etc/ringway.toml"
+    )]
+    Locate(Locate),
+    /// Mint a token, signed with HS256
+    #[command(
+        after_help = "Example:\n  ringway token --secret file:/etc/ringway/acme.key --tenant acme --user ann --rooms 'board.**' --ttl 8h"
+    )]
+    Token(Token),
+    /// Join rooms and print what comes, one JSON object a line
+    #[command(after_help = "Example:\n  ringway sub http://127.0.0.1:8080 lobby news")]
+    Sub(Sub),
+    /// Publish to a room
+    #[command(after_help = "Example:\n  ringway pub http://127.0.0.1:8080 lobby '{\"text\":\"hello\"}'")]
+    Pub(Pub),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Dev {
+    /// Where clients connect; `/livez`, `/readyz` and `/metrics` are 1,000 ports above
+    #[arg(long, default_value = "127.0.0.1:8080")]
+    pub(crate) listen: SocketAddr,
+    /// How many nodes to run
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub(crate) nodes: u16,
+    /// A NATS server to go through, in place of memory
+    #[arg(long, value_name = "URL")]
+    pub(crate) nats: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct WithConfig {
+    /// The configuration file. Every key can also be set by environment, as RINGWAY_NODE__LISTEN
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Locate {
+    /// The tenant
+    pub(crate) tenant: String,
+    /// The room
+    pub(crate) room: String,
+    /// Ask by the configuration: its NATS tells which nodes there are
+    #[arg(long, value_name = "FILE", conflicts_with = "url")]
+    pub(crate) config: Option<PathBuf>,
+    /// Ask a gateway
+    #[arg(long, default_value = "http://127.0.0.1:8080")]
+    pub(crate) url: String,
+    /// The token to ask the gateway with
+    #[arg(long, env = "RINGWAY_TOKEN", hide_env_values = true)]
+    pub(crate) token: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Token {
+    /// The secret: `file:PATH`, `env:NAME`, or as it is
+    #[arg(long)]
+    pub(crate) secret: String,
+    /// The tenant
+    #[arg(long)]
+    pub(crate) tenant: String,
+    /// The user
+    #[arg(long)]
+    pub(crate) user: String,
+    /// Rooms that may be used, as a pattern: `*` any characters but `.`, `**` any, `$user` the user. Default: all
+    #[arg(long, value_name = "PATTERN")]
+    pub(crate) rooms: Vec<String>,
+    /// How long it is good for
+    #[arg(long, default_value = "1h", value_parser = duration)]
+    pub(crate) ttl: Duration,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Server {
+    /// The gateway: http(s) or ws(s), path optional
+    pub(crate) url: String,
+    /// The token to connect with
+    #[arg(long, env = "RINGWAY_TOKEN", hide_env_values = true)]
+    pub(crate) token: Option<String>,
+    /// The tenant, where authentication is off
+    #[arg(long)]
+    pub(crate) tenant: Option<String>,
+    /// The user, where authentication is off
+    #[arg(long)]
+    pub(crate) user: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Sub {
+    #[command(flatten)]
+    pub(crate) server: Server,
+    /// The rooms
+    #[arg(required = true)]
+    pub(crate) rooms: Vec<String>,
+    /// Begin with the newest N publications of each room
+    #[arg(long, value_name = "N")]
+    pub(crate) last: Option<u32>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Pub {
+    #[command(flatten)]
+    pub(crate) server: Server,
+    /// The room
+    pub(crate) room: String,
+    /// What to publish: JSON where it parses, else a string. `-`: every line of standard input
+    pub(crate) data: String,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text).map_err(|error| format!("{error}; right would be 90s, 15m or 8h"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound_and_every_command_has_an_example() {
+        let mut command = Cli::command();
+        command.clone().debug_assert();
+        for sub in command.get_subcommands_mut() {
+            let name = sub.get_name().to_owned();
+            let help = sub.render_long_help().to_string();
+            assert!(help.contains(&format!("ringway {name}")), "{name} has no example: {help}");
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! `ringway node`: a node of a cluster.
+
+use std::path::Path;
+
+use ringway_config::{Config, Role};
+use ringway_telemetry::admin::Checks;
+
+use crate::exit::Failure;
+use crate::running::{self, Process};
+
+pub(crate) fn run(file: &Path) -> Result<(), Failure> {
+    let config = running::load(file, Role::Node)?;
+    let id = config.node()?.id;
+    running::serve("ringway-node", Some(&id), &config, Box::pin(node(&config)))
+}
+
+async fn node(config: &Config) -> Result<(), Failure> {
+    let settings = config.node()?;
+    let mut process = Process::new(config)?;
+    let nats = config.nats.clone().unwrap_or_default();
+    let backplane = running::connect(&nats, &format!("ringway node {}", settings.id)).await?;
+    let node = process.node(&settings, backplane, &[]).await?;
+    let checks = Checks::new();
+    for (name, check) in node.checks() {
+        checks.add(name, check);
+    }
+    let admin = process.admin("node.admin", settings.admin, checks, node.view()).await?;
+    tracing::info!(node = %node.id(), listen = ?node.local_addr(), %admin, pool = %settings.pool, "the node serves");
+    running::asked_to_stop().await?;
+    node.shutdown().await;
+    process.close_admins().await;
+    Ok(())
+}

@@ -1,0 +1,23 @@
+//! Reading a configuration file: what is wrong in it is told with its place, keys that can't be used included.
+
+use std::path::Path;
+
+use ringway_auth::{Alg, KeySpec};
+use ringway_config::{Algorithm, Config};
+
+use crate::exit::Failure;
+
+/// Reads the file, and the environment over it.
+pub(crate) fn read(file: &Path) -> Result<Config, Failure> {
+    Ok(Config::load_with(file, &ringway_config::environment(), &usable)?)
+}
+
+fn usable(algorithm: Algorithm, bytes: &[u8]) -> Result<(), String> {
+    let alg = match algorithm {
+        Algorithm::Hs256 => Alg::Hs256,
+        Algorithm::Es256 => Alg::Es256,
+        Algorithm::Rs256 => Alg::Rs256,
+        Algorithm::EdDsa => Alg::EdDsa,
+    };
+    KeySpec { alg, kid: None, bytes: bytes.to_vec() }.check().map_err(|error| error.to_string())
+}

@@ -1,0 +1,266 @@
+//! What every server command does: parts started in order, a signal awaited, parts ended in the reverse order.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use bytes::Bytes;
+use ringway_auth::Ticket;
+use ringway_backplane::nats::{self, NatsSettings};
+use ringway_backplane::{Backplane, memory};
+use ringway_config::{Auth, Config, Tenants};
+use ringway_gateway::{Directory, GatewayHandle, GatewayParts, GatewaySettings, LocalNode};
+use ringway_node::{Door, Node, NodeMetrics, NodeParts, NodeSettings};
+use ringway_ring::{NodeId, View};
+use ringway_telemetry::admin::{Admin, AdminParts, Checks};
+use ringway_telemetry::{Guard, LogSettings, Metrics, TelemetrySettings};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::carried;
+use crate::configuration;
+use crate::exit::Failure;
+use crate::secret;
+
+/// How long the last spans may take at the end of a process.
+const FLUSH: Duration = Duration::from_secs(2);
+
+/// Reads a configuration and tells its warnings.
+pub(crate) fn load(file: &std::path::Path, role: ringway_config::Role) -> Result<Config, Failure> {
+    let config = configuration::read(file)?;
+    config.require(role)?;
+    Ok(config)
+}
+
+/// Runs a server command: logs and traces around it, a runtime under it. `instance` tells it from others like it.
+pub(crate) fn serve(
+    name: &'static str,
+    instance: Option<&str>,
+    config: &Config,
+    work: impl Future<Output = Result<(), Failure>>,
+) -> Result<(), Failure> {
+    crate::block_on(async {
+        let guard = telemetry(name, instance, config)?;
+        for warning in config.warnings() {
+            tracing::warn!("{warning}");
+        }
+        let result = work.await;
+        // Blocks until the last spans are out.
+        tokio::task::block_in_place(|| guard.shutdown(FLUSH));
+        result
+    })
+}
+
+fn telemetry(name: &'static str, instance: Option<&str>, config: &Config) -> Result<Guard, Failure> {
+    let settings = TelemetrySettings {
+        otlp: config.telemetry.otlp.as_ref().map(ToString::to_string),
+        sample: config.telemetry.sample,
+        service_name: name.to_owned(),
+        instance: instance.map(str::to_owned),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        log: LogSettings::default(),
+    };
+    ringway_telemetry::init(&settings).map_err(|error| Failure::Use(error.to_string()))
+}
+
+/// The tenants and their keys, ready to verify.
+pub(crate) fn directory(config: &Config) -> Result<Directory, Failure> {
+    Directory::new(config.gateway().auth, config.tenants()).map_err(|error| Failure::Use(error.to_string()))
+}
+
+/// What all parts of a process share.
+pub(crate) struct Process {
+    pub(crate) tenants: Tenants,
+    pub(crate) auth: Auth,
+    directory: Arc<Directory>,
+    secret: Arc<[u8]>,
+    pub(crate) metrics: Metrics,
+    admins: Vec<(CancellationToken, JoinHandle<()>)>,
+}
+
+impl Process {
+    pub(crate) fn new(config: &Config) -> Result<Self, Failure> {
+        let tenants = config.tenants();
+        Ok(Self {
+            directory: Arc::new(directory(config)?),
+            secret: secret::of(config),
+            auth: config.gateway().auth,
+            metrics: Metrics::new(env!("CARGO_PKG_VERSION")),
+            admins: Vec::new(),
+            tenants,
+        })
+    }
+
+    /// Starts a node. `labels` tell its metrics from another's in this process.
+    pub(crate) async fn node(
+        &self,
+        settings: &ringway_config::NodeSettings,
+        backplane: Arc<dyn Backplane>,
+        labels: &[(&'static str, &str)],
+    ) -> Result<Node, Failure> {
+        let listener = TcpListener::bind(settings.listen)
+            .await
+            .with_context(|| format!("node.listen: can't listen on {}", settings.listen))?;
+        let node_settings = NodeSettings {
+            id: settings.id.parse().map_err(|error| Failure::Use(format!("node.id: {error}")))?,
+            pool: settings.pool.clone(),
+            advertise: settings.advertise.as_ref().map(ToString::to_string),
+            public_url: settings.public_url.as_ref().map(ToString::to_string),
+            weight: settings.weight,
+            max_connections: usize::try_from(settings.max_connections).unwrap_or(usize::MAX),
+            open: self.auth == Auth::Off,
+        };
+        self.metrics.register(labels, |registry| carried::register(registry, backplane.clone()));
+        let parts = NodeParts {
+            backplane,
+            tenants: self.tenants.clone(),
+            keys: self.directory.token_keys(),
+            secret: self.secret.clone(),
+            metrics: self.metrics.register(labels, NodeMetrics::register),
+            listener: Some(listener),
+        };
+        let node = Node::start(node_settings, parts).await.context("the node can't start")?;
+        Ok(node)
+    }
+
+    /// Starts a gateway.
+    pub(crate) fn gateway(
+        &self,
+        settings: &ringway_config::GatewaySettings,
+        backplane: Arc<dyn Backplane>,
+        view: watch::Receiver<Arc<View>>,
+        local: Vec<Arc<dyn LocalNode>>,
+        extra: Option<ringway_gateway::ExtraRoutes>,
+    ) -> Result<GatewayHandle, Failure> {
+        let gateway_settings = GatewaySettings {
+            name: gateway_name(),
+            listen: settings.listen,
+            token_in_query: settings.token_in_query,
+            extra,
+        };
+        // The directory doesn't change while the process runs; its sender is kept by no one.
+        let (_, directory) = watch::channel(self.directory.clone());
+        self.metrics.register(&[], |registry| {
+            carried::register(registry.sub_registry_with_prefix("gateway"), backplane.clone());
+        });
+        let parts = GatewayParts { backplane, view, directory, secret: self.secret.clone(), local };
+        let started =
+            self.metrics.register(&[], |registry| GatewayHandle::start(gateway_settings, parts, registry));
+        let started =
+            started.with_context(|| format!("gateway.listen: can't listen on {}", settings.listen))?;
+        Ok(started)
+    }
+
+    /// Opens the admin port.
+    pub(crate) async fn admin(
+        &mut self,
+        key: &str,
+        address: SocketAddr,
+        checks: Checks,
+        view: watch::Receiver<Arc<View>>,
+    ) -> Result<SocketAddr, Failure> {
+        let admin =
+            Admin::bind(address).await.with_context(|| format!("{key}: can't listen on {address}"))?;
+        let local = admin.local_addr();
+        let parts =
+            AdminParts { metrics: self.metrics.clone(), checks, extra: crate::commands::debug::routes(view) };
+        let end = CancellationToken::new();
+        let task = tokio::spawn(admin.serve(parts, end.clone()));
+        self.admins.push((end, task));
+        Ok(local)
+    }
+
+    /// Closes the admin ports, last: `/readyz` has to say no until the end.
+    pub(crate) async fn close_admins(self) {
+        for (end, task) in self.admins {
+            end.cancel();
+            // It ends by itself, and a panic in it was told already.
+            let _ = task.await;
+        }
+    }
+}
+
+/// A handle to NATS.
+pub(crate) async fn connect(
+    config: &ringway_config::Nats,
+    name: &str,
+) -> Result<Arc<dyn Backplane>, Failure> {
+    let first = config.urls.first().map_or("nats://127.0.0.1:4222", |url| url.as_str());
+    let settings = NatsSettings {
+        urls: config.urls.iter().map(|url| url.as_str().to_owned()).collect(),
+        prefix: config.prefix.clone(),
+        name: name.to_owned(),
+        ..NatsSettings::new(first)
+    };
+    let shown: Vec<String> = config.urls.iter().map(ToString::to_string).collect();
+    let connected = Box::pin(nats::connect(&settings))
+        .await
+        .with_context(|| format!("nats.urls: {}", shown.join(", ")))?;
+    Ok(connected)
+}
+
+/// What carries messages in a process alone: NATS where it is configured, else memory.
+pub(crate) enum Carrier {
+    Memory(memory::Hub),
+    Nats(ringway_config::Nats),
+}
+
+impl Carrier {
+    pub(crate) fn of(config: &Config) -> Self {
+        match &config.nats {
+            Some(nats) => Carrier::Nats(nats.clone()),
+            None => Carrier::Memory(memory::Hub::new()),
+        }
+    }
+
+    pub(crate) async fn attach(&self, name: &str) -> Result<Arc<dyn Backplane>, Failure> {
+        match self {
+            Carrier::Memory(hub) => Ok(hub.attach(name)),
+            Carrier::Nats(nats) => connect(nats, name).await,
+        }
+    }
+}
+
+/// A node of this process as the gateway takes it.
+pub(crate) struct Local(pub(crate) Door);
+
+impl LocalNode for Local {
+    fn id(&self) -> &NodeId {
+        self.0.id()
+    }
+
+    fn take(&self, socket: TcpStream, early: Bytes, ticket: Ticket) {
+        self.0.take(socket, early, ticket, ringway_telemetry::current_traceparent().as_deref());
+    }
+
+    fn accepts(&self) -> bool {
+        self.0.accepts()
+    }
+}
+
+/// SIGTERM or Ctrl-C. A second one while the process ends kills it.
+pub(crate) async fn asked_to_stop() -> Result<(), Failure> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    tokio::select! {
+        _ = term.recv() => tracing::info!("SIGTERM: leaving"),
+        _ = int.recv() => tracing::info!("SIGINT: leaving"),
+    }
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = int.recv() => {}
+        }
+        std::process::exit(1);
+    });
+    Ok(())
+}
+
+/// The gateway's name in tickets and questions: the host's, and something of its own, since two may share a host.
+fn gateway_name() -> NodeId {
+    let name = format!("gateway-{:08x}", rand::random::<u32>());
+    name.parse().expect("a name of letters, digits and a hyphen is a node's")
+}
