@@ -1,0 +1,23 @@
+//! The whole system from outside: real `ringway` processes, real sockets, a real `nats-server`.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, unreachable_pub)]
+
+mod alive;
+mod arrows;
+mod bare;
+mod call;
+mod cluster;
+mod corpus;
+mod faults;
+mod frames;
+mod handshake;
+mod life;
+mod member;
+mod metrics_page;
+mod order;
+mod peer;
+mod python;
+mod rooms;
+mod support;
+mod tokens;
+mod traces;
+mod users;
