@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use ringway_auth::{Alg, KeySpec};
+use ringway_auth::KeySpec;
 use ringway_config::{Algorithm, Config};
 
 use crate::exit::Failure;
@@ -13,11 +13,7 @@ pub(crate) fn read(file: &Path) -> Result<Config, Failure> {
 }
 
 fn usable(algorithm: Algorithm, bytes: &[u8]) -> Result<(), String> {
-    let alg = match algorithm {
-        Algorithm::Hs256 => Alg::Hs256,
-        Algorithm::Es256 => Alg::Es256,
-        Algorithm::Rs256 => Alg::Rs256,
-        Algorithm::EdDsa => Alg::EdDsa,
-    };
-    KeySpec { alg, kid: None, bytes: bytes.to_vec() }.check().map_err(|error| error.to_string())
+    KeySpec { alg: ringway_gateway::alg(algorithm), kid: None, bytes: bytes.to_vec() }
+        .check()
+        .map_err(|error| error.to_string())
 }

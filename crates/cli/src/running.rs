@@ -28,7 +28,7 @@ use crate::secret;
 /// How long the last spans may take at the end of a process.
 const FLUSH: Duration = Duration::from_secs(2);
 
-/// Reads a configuration and tells its warnings.
+/// Reads a configuration that has all a process of this kind needs.
 pub(crate) fn load(file: &std::path::Path, role: ringway_config::Role) -> Result<Config, Failure> {
     let config = configuration::read(file)?;
     config.require(role)?;
@@ -67,27 +67,27 @@ fn telemetry(name: &'static str, instance: Option<&str>, config: &Config) -> Res
 }
 
 /// The tenants and their keys, ready to verify.
-pub(crate) fn directory(config: &Config) -> Result<Directory, Failure> {
-    Directory::new(config.gateway().auth, config.tenants()).map_err(|error| Failure::Use(error.to_string()))
+pub(crate) fn directory(auth: Auth, tenants: &Tenants) -> Result<Directory, Failure> {
+    Directory::new(auth, tenants.clone()).map_err(|error| Failure::Use(error.to_string()))
 }
 
 /// What all parts of a process share.
 pub(crate) struct Process {
-    pub(crate) tenants: Tenants,
-    pub(crate) auth: Auth,
+    tenants: Tenants,
+    auth: Auth,
     directory: Arc<Directory>,
     secret: Arc<[u8]>,
-    pub(crate) metrics: Metrics,
+    metrics: Metrics,
     admins: Vec<(CancellationToken, JoinHandle<()>)>,
 }
 
 impl Process {
     pub(crate) fn new(config: &Config) -> Result<Self, Failure> {
-        let tenants = config.tenants();
+        let (auth, tenants) = (config.gateway().auth, config.tenants());
         Ok(Self {
-            directory: Arc::new(directory(config)?),
+            directory: Arc::new(directory(auth, &tenants)?),
             secret: secret::of(config),
-            auth: config.gateway().auth,
+            auth,
             metrics: Metrics::new(env!("CARGO_PKG_VERSION")),
             admins: Vec::new(),
             tenants,
@@ -259,7 +259,7 @@ pub(crate) async fn asked_to_stop() -> Result<(), Failure> {
     Ok(())
 }
 
-/// The gateway's name in tickets and questions: the host's, and something of its own, since two may share a host.
+/// The gateway's name in tickets and questions: drawn, since two may share a host.
 fn gateway_name() -> NodeId {
     let name = format!("gateway-{:08x}", rand::random::<u32>());
     name.parse().expect("a name of letters, digits and a hyphen is a node's")

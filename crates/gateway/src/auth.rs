@@ -227,7 +227,8 @@ fn unknown_tenant() -> Problem {
     Problem::new(Code::UnknownTenant, "there is no such tenant")
 }
 
-fn alg(algorithm: Algorithm) -> Alg {
+/// The algorithm that the configuration names, as tokens know it.
+pub fn alg(algorithm: Algorithm) -> Alg {
     match algorithm {
         Algorithm::Hs256 => Alg::Hs256,
         Algorithm::Es256 => Alg::Es256,

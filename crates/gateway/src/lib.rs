@@ -20,6 +20,6 @@ mod ticket;
 mod trace;
 mod tunnel;
 
-pub use auth::{Directory, DirectoryError};
+pub use auth::{Directory, DirectoryError, alg};
 pub use gateway::GatewayHandle;
 pub use settings::{ExtraRoutes, GatewayParts, GatewaySettings, LocalNode};

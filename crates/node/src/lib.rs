@@ -29,4 +29,4 @@ mod tickets;
 mod trace;
 
 pub use metrics::NodeMetrics;
-pub use node::{Check, Door, Node, NodeParts, NodeSettings, StartError};
+pub use node::{Door, Node, NodeParts, NodeSettings, StartError};

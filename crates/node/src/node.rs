@@ -14,6 +14,7 @@ use ringway_backplane::{Backplane, Inbox, Subscription};
 use ringway_config::Tenants;
 use ringway_protocol::{PoolId, TenantId};
 use ringway_ring::{Announcement, NodeId, NodeState, Slot, View};
+use ringway_telemetry::admin::Checks;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -71,9 +72,6 @@ pub struct NodeParts {
     /// Where gateways and direct clients connect; none: only [`Node::take`] brings connections.
     pub listener: Option<TcpListener>,
 }
-
-/// A question for `/readyz`; an error says why not.
-pub type Check = Box<dyn Fn() -> Result<(), String> + Send + Sync>;
 
 /// Why a node couldn't start.
 #[derive(Debug, thiserror::Error)]
@@ -222,15 +220,13 @@ impl Node {
         Door(self.inner.clone())
     }
 
-    /// What must hold before connections are sent here, by name: for `/readyz`.
-    pub fn checks(&self) -> [(&'static str, Check); 3] {
+    /// Adds what must hold before connections are sent here.
+    pub fn add_checks(&self, checks: &Checks) {
         let (here, linked) = (self.inner.clone(), self.inner.backplane.link());
         let is = |well: bool, why: &str| if well { Ok(()) } else { Err(why.to_owned()) };
-        [
-            ("node", Box::new(move || is(!here.is_leaving(), "the node is leaving"))),
-            ("backplane", Box::new(move || is(linked.borrow().up, "the backplane is away"))),
-            ("round trip", Box::new(self.watcher.round_trips())),
-        ]
+        checks.add("node", move || is(!here.is_leaving(), "the node is leaving"));
+        checks.add("backplane", move || is(linked.borrow().up, "the backplane is away"));
+        checks.add("round trip", self.watcher.round_trips());
     }
 
     /// Leaves service: announces its departure, refuses new connections, sends every connection away (`goaway`, then

@@ -11,7 +11,7 @@ use crate::running;
 pub(crate) fn run(file: &Path) -> Result<(), Failure> {
     let config = configuration::read(file)?;
     let tenants = config.tenants();
-    running::directory(&config)?;
+    running::directory(config.gateway().auth, &tenants)?;
     for warning in config.warnings() {
         crate::say(&format!("warning: {warning}"));
     }

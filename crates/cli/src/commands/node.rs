@@ -21,9 +21,7 @@ async fn node(config: &Config) -> Result<(), Failure> {
     let backplane = running::connect(&nats, &format!("ringway node {}", settings.id)).await?;
     let node = process.node(&settings, backplane, &[]).await?;
     let checks = Checks::new();
-    for (name, check) in node.checks() {
-        checks.add(name, check);
-    }
+    node.add_checks(&checks);
     let admin = process.admin("node.admin", settings.admin, checks, node.view()).await?;
     tracing::info!(node = %node.id(), listen = ?node.local_addr(), %admin, pool = %settings.pool, "the node serves");
     running::asked_to_stop().await?;

@@ -25,9 +25,7 @@ async fn serve(config: &Config) -> Result<(), Failure> {
     let gateway = process.gateway(&settings, backplane.clone(), node.view(), vec![local], None)?;
     let checks = Checks::new();
     gateway.add_checks(&checks);
-    for (name, check) in node.checks() {
-        checks.add(name, check);
-    }
+    node.add_checks(&checks);
     let admin = process.admin("gateway.admin", settings.admin, checks, node.view()).await?;
     tracing::info!(listen = %gateway.local_addr(), %admin, node = %node.id(), "ringway serves");
     running::asked_to_stop().await?;
