@@ -1,5 +1,4 @@
 //! The arrows between the crates point one way, as `ARCHITECTURE.md` draws them.
-#![allow(clippy::unwrap_used)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;

@@ -8,13 +8,14 @@ mod nats;
 mod pauses;
 mod views;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ringway_protocol::Format;
+use ringway_testkit::transcript::Name;
 use ringway_testkit::wait::until;
 
 use crate::cluster::{self, Cluster};
-use crate::member::{Member, Way};
+use crate::member::{Member, Outcome, Way};
 
 /// The example that operators begin with is what is tested here.
 const EXAMPLE: &str = include_str!("../../../../deploy/examples/cluster/ringway.toml");
@@ -70,5 +71,29 @@ fn all_hear(members: &[Member], room: &str, more: usize) {
 fn nothing_strange(members: &[Member]) {
     for member in members {
         assert_eq!(member.record().strange, [""; 0], "{}", member.name);
+    }
+}
+
+/// Whom a publication is known to have reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reach {
+    Local,
+    All,
+}
+
+/// Publishes until that many are reached; which publication that was.
+async fn until_accepted(member: &Member, room: &str, reach: Reach) -> Name {
+    let deadline = Instant::now() + SETTLED;
+    loop {
+        if let Outcome::Accepted { place } = member.tell(room, "do you hear me?").await
+            && (reach == Reach::All) == place.is_some()
+        {
+            let record = member.record();
+            let last =
+                record.sent.iter().rfind(|s| s.outcome == Some(Outcome::Accepted { place: place.clone() }));
+            return last.unwrap().name.clone();
+        }
+        assert!(Instant::now() < deadline, "{} doesn't reach {reach:?} in {room}", member.name);
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

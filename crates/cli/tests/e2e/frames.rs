@@ -9,49 +9,15 @@ use std::net::SocketAddr;
 
 use ringway_protocol::frame::{Answer, Refusal};
 use ringway_protocol::{Format, ServerFrame};
-use ringway_testkit::processes::{Launcher, Process};
 
-use crate::alive::Alive;
 use crate::bare::{Bare, binary, frame, home, text};
-use crate::cluster::Cluster;
-use crate::support::{OPEN, documented, launcher};
+use crate::support::documented;
+use crate::world::World;
 
 /// The most bytes of a frame.
 const LIMIT: usize = 64 * 1024;
 
 const FORMATS: [Format; 2] = [Format::Json, Format::Msgpack];
-
-/// A gateway before two nodes over NATS, and a `serve` beside them.
-struct World {
-    cluster: Cluster,
-    serve: Process,
-    _launcher: Launcher,
-}
-
-impl World {
-    fn start() -> Self {
-        let mut launcher = launcher(OPEN);
-        Self { cluster: Cluster::over_nats(2, 1), serve: launcher.serve(&[]), _launcher: launcher }
-    }
-
-    /// Where clients connect.
-    fn doors(&self) -> [(&'static str, SocketAddr); 2] {
-        [("gateway", self.cluster.gateway()), ("serve", self.serve.listen)]
-    }
-
-    fn processes(&self) -> [&Process; 4] {
-        [&self.cluster.gateways[0], &self.cluster.nodes[0], &self.cluster.nodes[1], &self.serve]
-    }
-
-    /// Somebody at each door, in a room that is placed with `tag`.
-    fn others(&self, tag: &str) -> [Alive; 2] {
-        self.doors().map(|(_, door)| Alive::watch(door, &format!("{{{tag}}}.others")))
-    }
-
-    fn undisturbed(&self, others: [Alive; 2]) {
-        others.into_iter().for_each(|others| others.undisturbed(&self.processes()));
-    }
-}
 
 /// A connection of that format, in that room.
 fn enter(door: SocketAddr, format: Format, room: &str) -> Bare {

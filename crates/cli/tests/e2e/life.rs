@@ -7,43 +7,13 @@ mod pressure;
 
 use std::net::SocketAddr;
 
-use ringway_testkit::processes::{Launcher, Process};
+use ringway_testkit::processes::Process;
 use ringway_testkit::wait::until;
 
-use crate::alive::Alive;
 use crate::bare::{Bare, SOON};
-use crate::cluster::Cluster;
-use crate::support::{OPEN, launcher};
-
-/// A gateway before two nodes over NATS, and a `serve` beside them.
-struct World {
-    cluster: Cluster,
-    serve: Process,
-    _launcher: Launcher,
-}
+use crate::world::World;
 
 impl World {
-    fn start() -> Self {
-        let mut launcher = launcher(OPEN);
-        Self { cluster: Cluster::over_nats(2, 1), serve: launcher.serve(&[]), _launcher: launcher }
-    }
-
-    fn doors(&self) -> [(&'static str, SocketAddr); 2] {
-        [("gateway", self.cluster.gateway()), ("serve", self.serve.listen)]
-    }
-
-    fn processes(&self) -> [&Process; 4] {
-        [&self.cluster.gateways[0], &self.cluster.nodes[0], &self.cluster.nodes[1], &self.serve]
-    }
-
-    fn others(&self) -> [Alive; 2] {
-        self.doors().map(|(_, door)| Alive::watch(door, "{life}.others"))
-    }
-
-    fn undisturbed(&self, others: [Alive; 2]) {
-        others.into_iter().for_each(|others| others.undisturbed(&self.processes()));
-    }
-
     /// What is held now, by every process together: connections, tunnels included, rooms, memberships.
     fn held(&self) -> [f64; 3] {
         let scrapes = self.processes().map(Process::metrics);

@@ -21,3 +21,4 @@ mod support;
 mod tokens;
 mod traces;
 mod users;
+mod world;

@@ -4,11 +4,11 @@ use std::time::{Duration, Instant};
 
 use ringway_protocol::CloseCode;
 use ringway_testkit::processes::ended_well;
-use ringway_testkit::transcript::{Event, Name};
+use ringway_testkit::transcript::Event;
 use ringway_testkit::wait::until;
 
-use super::{SETTLED, all_hear, example, members, nothing_strange, room_on};
-use crate::member::{Member, Outcome, all_joined, settled};
+use super::{Reach, SETTLED, all_hear, example, members, nothing_strange, room_on, until_accepted};
+use crate::member::{Member, all_joined, settled};
 use crate::support::name;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -34,7 +34,7 @@ async fn when_a_node_is_killed_its_clients_are_served_by_another_within_five_sec
     }
     // Served means that it publishes, and is heard.
     let within = Duration::from_secs(5).saturating_sub(killed.elapsed());
-    let said = tokio::time::timeout(within, publish_until_accepted(&all[0], &lost))
+    let said = tokio::time::timeout(within, until_accepted(&all[0], &lost, Reach::All))
         .await
         .expect("within five seconds");
     for member in &all {
@@ -54,18 +54,6 @@ async fn when_a_node_is_killed_its_clients_are_served_by_another_within_five_sec
     let verdict = settled(&kept, &all, SETTLED).assert_kept();
     assert!(verdict.is_whole(), "its holder lives: one epoch, nothing lost: {verdict}");
     nothing_strange(&all);
-}
-
-/// Publishes until it is accepted with a place; which publication that was.
-async fn publish_until_accepted(member: &Member, room: &str) -> Name {
-    loop {
-        if let Outcome::Accepted { place: Some(_) } = member.tell(room, "still here").await {
-            let record = member.record();
-            let accepted = record.sent.iter().rfind(|s| matches!(s.outcome, Some(Outcome::Accepted { .. })));
-            return accepted.unwrap().name.clone();
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,9 +9,9 @@ use ringway_testkit::proxy::Proxy;
 use ringway_testkit::transcript::Name;
 use ringway_testkit::wait::until;
 
-use super::{SETTLED, all_hear, config, example, members, nothing_strange, room_on};
+use super::{Reach, SETTLED, all_hear, config, example, members, nothing_strange, room_on, until_accepted};
 use crate::cluster::{self, Cluster};
-use crate::member::{Member, Outcome, all_joined, settled};
+use crate::member::{Member, all_joined, settled};
 use crate::support::name;
 
 /// How soon a process says that it can't reach the others.
@@ -152,30 +152,6 @@ async fn a_node_whose_packets_are_lost_says_so_and_the_others_go_on_without_it()
 
 fn livez(process: &Process) -> Option<u16> {
     http::get(process.admin, "/livez").ok().map(|answer| answer.status)
-}
-
-/// Whom a publication is known to have reached.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Reach {
-    Local,
-    All,
-}
-
-/// Publishes until that many are reached; which publication that was.
-async fn until_accepted(member: &Member, room: &str, reach: Reach) -> Name {
-    let deadline = Instant::now() + SETTLED;
-    loop {
-        if let Outcome::Accepted { place } = member.tell(room, "do you hear me?").await
-            && (reach == Reach::All) == place.is_some()
-        {
-            let record = member.record();
-            let last =
-                record.sent.iter().rfind(|s| s.outcome == Some(Outcome::Accepted { place: place.clone() }));
-            return last.unwrap().name.clone();
-        }
-        assert!(Instant::now() < deadline, "{} doesn't reach {reach:?} in {room}", member.name);
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
 }
 
 fn all_heard(members: &[Member], room: &str, said: &Name, within: Duration) {

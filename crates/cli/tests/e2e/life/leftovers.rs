@@ -29,7 +29,7 @@ fn who_joins_and_is_gone_at_once_leaves_nothing_behind() {
     const TIMES: usize = 1_000;
     const ROOMS: usize = 50;
     let world = World::start();
-    let others = world.others();
+    let others = world.others("life");
     let open_before = world.processes().map(descriptors);
     for time in 0..TIMES {
         // New rooms each time, then the same ones again: those that are yet to be listened to, and those that are.
@@ -154,7 +154,7 @@ fn what_is_asked_in_one_segment_is_done_in_its_order() {
 fn a_thousand_endings_at_once_are_no_event() {
     const MANY: usize = 1_000;
     let world = World::start();
-    let others = world.others();
+    let others = world.others("life");
     let open_before = world.processes().map(descriptors);
     let lines_before = world.processes().map(|process| process.log().lines().count());
     let began = Instant::now();
