@@ -1,6 +1,8 @@
 //! The trait that both carriers keep, and what it speaks in.
 
+use std::convert::Infallible;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -219,38 +221,68 @@ impl From<Refused> for RequestError {
 pub struct Closed;
 
 /// Something being received. Dropping it ends that soon; [`close`](Self::close) waits for it.
-#[derive(Debug)]
 #[must_use = "dropped, it ends at once"]
-pub struct Subscription {
-    stop: CancellationToken,
-    ended: watch::Receiver<()>,
+pub struct Subscription(Held);
+
+/// What ends with a [`Subscription`]. There is one for each room that a node knows, so it is small.
+enum Held {
+    /// A task that receives. It drops the other end of `ended` when it has ended.
+    Task { stop: CancellationToken, ended: oneshot::Receiver<Infallible> },
+    /// A place in a table, without a task.
+    Place(Arc<dyn Place>),
+}
+
+/// A place in a table of who receives.
+pub(crate) trait Place: Send + Sync {
+    /// Gives it up, if that wasn't done: nothing comes into the sink by it after this returns.
+    fn leave(&self);
 }
 
 /// The other side of a [`Subscription`]: the task that receives holds it.
 pub(crate) struct Reception {
     pub(crate) stop: CancellationToken,
-    _alive: watch::Sender<()>,
+    _alive: oneshot::Sender<Infallible>,
 }
 
 impl Subscription {
     /// A subscription and what its task holds. Cancelling `parent` ends it too.
-    pub(crate) fn new(parent: &CancellationToken) -> (Self, Reception) {
+    pub(crate) fn of_task(parent: &CancellationToken) -> (Self, Reception) {
         let stop = parent.child_token();
-        let (alive, ended) = watch::channel(());
-        (Self { stop: stop.clone(), ended }, Reception { stop, _alive: alive })
+        let (alive, ended) = oneshot::channel();
+        (Self(Held::Task { stop: stop.clone(), ended }), Reception { stop, _alive: alive })
+    }
+
+    /// A subscription that gives up its place.
+    pub(crate) fn of_place(place: Arc<dyn Place>) -> Self {
+        Self(Held::Place(place))
     }
 
     /// Ends it, and waits until nothing more will come into the sink and the carrier was told.
     pub async fn close(mut self) {
-        self.stop.cancel();
-        // An error is what is waited for: the task dropped its end.
-        while self.ended.changed().await.is_ok() {}
+        self.end();
+        if let Held::Task { ended, .. } = &mut self.0 {
+            // An error is what is waited for: the task dropped its end.
+            let Err(_) = ended.await;
+        }
+    }
+
+    fn end(&self) {
+        match &self.0 {
+            Held::Task { stop, .. } => stop.cancel(),
+            Held::Place(place) => place.leave(),
+        }
     }
 }
 
 impl Drop for Subscription {
     fn drop(&mut self) {
-        self.stop.cancel();
+        self.end();
+    }
+}
+
+impl fmt::Debug for Subscription {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Subscription").finish_non_exhaustive()
     }
 }
 

@@ -5,13 +5,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// Plain counts since the handle was made. Each only rises.
 #[derive(Debug, Default)]
 pub struct Counters {
-    /// Messages that came in and could be read: live, direct, cluster, questions and answers.
+    /// Messages that came in and could be read: live (but for what was published, which is read where it is needed),
+    /// direct, cluster, questions and answers.
     pub received: Count,
     /// Messages handed to the carrier.
     pub sent: Count,
     /// Messages not sent: queue full, link away, too large.
     pub refused: Count,
-    /// Messages that came in and couldn't be read; they were ignored.
+    /// Messages that came in and couldn't be read; they were ignored. A broken publication counts where it was needed.
     pub garbage: Count,
     /// Incoming messages dropped because their receiver was behind, as far as they were told.
     pub slow: Count,

@@ -1,11 +1,14 @@
 //! The carrier inside one process: for `ringway dev`, for one box without NATS, and for tests, which can cut a
 //! party off or lose its messages.
 //!
-//! It keeps to what NATS does, losses and all: a full subscription drops and says so, an answer across a cut
+//! It keeps to what NATS does, losses and all: a full sink drops and says so, an answer across a cut
 //! never comes, nothing is kept for who isn't there.
 
 mod exchange;
+mod feeder;
 mod party;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -17,7 +20,7 @@ use crate::Backplane;
 use exchange::Exchange;
 use party::Party;
 
-/// How many messages wait for a slow receiver of one subscription before more are dropped.
+/// How many messages wait for a slow receiver, of one party into one sink, before more are dropped.
 const CAPACITY: usize = 16_384;
 
 /// What the parties of one process meet at. Cheap to clone.
@@ -34,7 +37,8 @@ impl Hub {
         Self::with_capacity(CAPACITY)
     }
 
-    /// A hub whose subscriptions drop when more than `capacity` messages wait for their receiver.
+    /// A hub whose parties drop what comes when more than `capacity` messages wait behind one full sink, of all the
+    /// subscriptions into it together.
     #[must_use]
     pub fn with_capacity(capacity: usize) -> Self {
         Self { exchange: Arc::new(Exchange::new(capacity)), parties: Arc::default() }

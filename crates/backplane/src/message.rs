@@ -2,6 +2,7 @@
 
 mod epoch;
 mod request;
+mod unread;
 
 use std::sync::Arc;
 
@@ -11,6 +12,7 @@ use ringway_ring::{Announcement, NodeId};
 
 pub use epoch::{Epoch, EpochError};
 pub use request::{Answer, Ask, Known, Published, Question, Request, RoomTally, STATE_LIMIT};
+pub use unread::Unread;
 
 /// One message published to a room, a user or a tenant, as it travels and as rooms keep it.
 #[derive(Clone, Debug, PartialEq)]
@@ -80,7 +82,7 @@ pub struct LiveMessage {
 }
 
 /// What a live message says.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub enum LiveBody {
     /// A numbered publication.
     Publication {
@@ -90,6 +92,15 @@ pub enum LiveBody {
         offset: u64,
         /// What was published; shared with the room's own buffer.
         publication: Arc<Publication>,
+    },
+    /// A numbered publication, as it comes over a network: see [`LiveBody::read`].
+    Unread {
+        /// The lifetime its number belongs to.
+        epoch: Epoch,
+        /// Its number, from 1.
+        offset: u64,
+        /// What was published, as it came.
+        publication: Unread,
     },
     /// So far the room has come: who has less, lost something.
     Mark {

@@ -20,6 +20,9 @@ over_both_carriers! {
     other_rooms_slots_tenants_and_groups_are_not_heard
     a_party_does_not_hear_itself
     a_closed_subscription_is_silent
+    subscriptions_into_one_sink_end_each_by_itself
+    what_waits_behind_a_full_sink_ends_with_its_subscription
+    closing_ends_all_that_share_a_full_sink
     questions_are_answered
     a_silent_node_is_a_time_out_and_an_absent_one_is_not
     a_question_to_ones_own_inbox_is_answered
@@ -128,6 +131,72 @@ async fn a_closed_subscription_is_silent(world: &mut World) {
     assert_eq!(next(&mut heard).await.count, 2);
     drop(kept);
     assert!(tokio::time::timeout(LIMIT, heard.recv()).await.expect("in time").is_none());
+}
+
+/// As a node has it: one sink for many rooms.
+async fn subscriptions_into_one_sink_end_each_by_itself(world: &mut World) {
+    let (a, b) = (world.party("a").await, world.party("b").await);
+    let (sink, mut messages) = mpsc::channel(16);
+    let one = b.subscribe(&room_interest("one"), sink.clone()).await.expect("open");
+    let two = b.subscribe(&room_interest("two"), sink.clone()).await.expect("open");
+    let again = b.subscribe(&room_interest("two"), sink).await.expect("open");
+    let _ = b.round_trip(LIMIT).await;
+    send(&a, &live("one", 1));
+    send(&a, &live("two", 2));
+    let mut heard = [next(&mut messages).await, next(&mut messages).await, next(&mut messages).await];
+    heard.sort_by_key(|message| message.count);
+    assert_eq!(heard, [live("one", 1), live("two", 2), live("two", 2)], "each of two that overlap hears it");
+
+    one.close().await;
+    again.close().await;
+    send(&a, &live("one", 3));
+    send(&a, &live("two", 4));
+    assert_eq!(next(&mut messages).await, live("two", 4));
+    nothing_comes(&mut messages).await;
+    drop(two);
+    assert!(tokio::time::timeout(LIMIT, messages.recv()).await.expect("in time").is_none());
+}
+
+async fn what_waits_behind_a_full_sink_ends_with_its_subscription(world: &mut World) {
+    let (a, b) = (world.party("a").await, world.party("b").await);
+    let (sink, mut messages) = mpsc::channel(2);
+    let one = b.subscribe(&room_interest("one"), sink.clone()).await.expect("open");
+    let _two = b.subscribe(&room_interest("two"), sink).await.expect("open");
+    let _ = b.round_trip(LIMIT).await;
+    for count in 1..=10 {
+        send(&a, &live("one", count));
+    }
+    becomes_full(&messages).await;
+    tokio::time::timeout(LIMIT, one.close()).await.expect("a stuck reader isn't waited for");
+    send(&a, &live("two", 11));
+    assert_eq!(next(&mut messages).await, live("one", 1));
+    assert_eq!(next(&mut messages).await, live("one", 2));
+    assert_eq!(next(&mut messages).await, live("two", 11));
+    assert_eq!(b.link().borrow().slow, 0);
+}
+
+async fn closing_ends_all_that_share_a_full_sink(world: &mut World) {
+    let (a, b) = (world.party("a").await, world.party("b").await);
+    let (sink, mut messages) = mpsc::channel(2);
+    let _one = b.subscribe(&room_interest("one"), sink.clone()).await.expect("open");
+    let _two = b.subscribe(&room_interest("two"), sink).await.expect("open");
+    let _ = b.round_trip(LIMIT).await;
+    for count in 1..=10 {
+        send(&a, &live(if count % 2 == 0 { "one" } else { "two" }, count));
+    }
+    becomes_full(&messages).await;
+    tokio::time::timeout(LIMIT, b.close()).await.expect("a stuck reader isn't waited for");
+    let _ = (next(&mut messages).await, next(&mut messages).await);
+    assert!(messages.recv().await.is_none(), "nothing came afterwards, and the sink was let go");
+}
+
+async fn becomes_full<T>(messages: &mpsc::Receiver<T>) {
+    let full = async {
+        while messages.capacity() > 0 {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    tokio::time::timeout(LIMIT, full).await.expect("in time");
 }
 
 fn ask(from: &str, ask: Ask) -> Request {

@@ -88,6 +88,27 @@ async fn a_question_under_a_breaking_link_ends_with_it() {
     assert_eq!(again.await.expect("no panic"), Ok(Answer::Done));
 }
 
+/// What is published is looked into only where it is needed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broken_publication_is_garbage_once_it_is_looked_into() {
+    let server = NatsServer::start();
+    let (a, b) = (world::connect(&server, "a").await, world::connect(&server, "b").await);
+    let (_live, mut messages) = listen(&b, &room_interest("lobby")).await;
+    let stranger = async_nats::connect(server.url()).await.expect("the server runs");
+    let mut overheard = stranger.subscribe("ringway.g.shared.live.>").await.expect("subscribed");
+    stranger.flush().await.expect("sent");
+    send(&a, &live("lobby", 1));
+    let good = futures_util::StreamExt::next(&mut overheard).await.expect("a message");
+    assert_eq!(next(&mut messages).await, live("lobby", 1));
+
+    let broken = good.payload.slice(..good.payload.len() - 1);
+    stranger.publish(good.subject, broken).await.expect("sent");
+    let message = next(&mut messages).await;
+    assert_eq!((message.count, b.counters().garbage.get()), (1, 0));
+    assert_eq!(message.body.read(b.counters()), None);
+    assert_eq!(b.counters().garbage.get(), 1);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn garbage_is_counted_and_the_next_good_message_delivered() {
     let server = NatsServer::start();

@@ -4,51 +4,80 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use ringway_protocol::name::{RoomName, TenantId, UserId};
+use ringway_ring::NodeId;
 
 use super::Garbage;
 use super::wire::{Reader, Writer};
-use crate::message::{Direct, Epoch, LiveBody, LiveMessage, Publication};
+use crate::message::{Direct, Epoch, LiveBody, LiveMessage, Publication, Unread};
 
 const PUBLICATION: u64 = 0;
 const MARK: u64 = 1;
 
 /// `[version, from, count, 0, epoch, offset, publication]` or `[version, from, count, 1, epoch, offset]`.
 pub(crate) fn write_live(message: &LiveMessage) -> Bytes {
-    let (kind, epoch, offset, publication) = match &message.body {
+    let (kind, epoch, offset, bound) = match &message.body {
         LiveBody::Publication { epoch, offset, publication } => {
-            (PUBLICATION, epoch, offset, Some(publication))
+            (PUBLICATION, epoch, offset, publication.wire_bound())
         }
-        LiveBody::Mark { epoch, offset } => (MARK, epoch, offset, None),
+        LiveBody::Unread { epoch, offset, publication } => {
+            (PUBLICATION, epoch, offset, publication.wire_bound())
+        }
+        LiveBody::Mark { epoch, offset } => (MARK, epoch, offset, 0),
     };
-    let capacity = 64 + publication.map_or(0, |publication| publication.wire_bound());
-    let mut writer = Writer::message(5 + u32::from(publication.is_some()), capacity);
+    let mut writer = Writer::message(5 + u32::from(kind == PUBLICATION), 64 + bound);
     writer.str(message.from.as_str()).u64(message.count).u64(kind);
     write_epoch(&mut writer, *epoch);
     writer.u64(*offset);
-    if let Some(publication) = publication {
-        write_publication(&mut writer, publication);
+    match &message.body {
+        LiveBody::Publication { publication, .. } => write_publication(&mut writer, publication),
+        LiveBody::Unread { publication, .. } => writer.written(&publication.0),
+        LiveBody::Mark { .. } => {}
     }
     writer.finish()
 }
 
-pub(crate) fn read_live(
-    bytes: &[u8],
-    (tenant, room): (TenantId, RoomName),
-    traceparent: Option<Arc<str>>,
-) -> Result<LiveMessage, Garbage> {
-    let mut reader = Reader::message(bytes, 5)?;
-    let (from, count) = (reader.name()?, reader.u64()?);
-    let kind = reader.u64()?;
-    let (epoch, offset) = (read_epoch(&mut reader)?, reader.u64()?);
-    let body = match kind {
-        PUBLICATION => {
-            let publication = Arc::new(read_publication(&mut reader)?);
-            LiveBody::Publication { epoch, offset, publication }
+/// Reads live messages, one after another. Most are of the same sender as the one before, and share its name.
+#[derive(Debug, Default)]
+pub(crate) struct LiveReader {
+    from: Option<NodeId>,
+}
+
+impl LiveReader {
+    /// Reads a message but for what was published, which it leaves [unread](Unread).
+    pub(crate) fn read(
+        &mut self,
+        bytes: &Bytes,
+        (tenant, room): (TenantId, RoomName),
+        traceparent: Option<Arc<str>>,
+    ) -> Result<LiveMessage, Garbage> {
+        let mut reader = Reader::message(bytes, 5)?;
+        let (from, count) = (self.sender(reader.str()?)?, reader.u64()?);
+        let kind = reader.u64()?;
+        let (epoch, offset) = (read_epoch(&mut reader)?, reader.u64()?);
+        let body = match kind {
+            PUBLICATION => {
+                let publication = Unread(bytes.slice(bytes.len() - reader.rest().len()..));
+                LiveBody::Unread { epoch, offset, publication }
+            }
+            MARK => LiveBody::Mark { epoch, offset },
+            _ => return Err(Garbage::Malformed("a live message of an unknown kind")),
+        };
+        Ok(LiveMessage { from, count, tenant, room, body, traceparent })
+    }
+
+    fn sender(&mut self, name: &str) -> Result<NodeId, Garbage> {
+        if let Some(last) = self.from.as_ref().filter(|last| last.as_str() == name) {
+            return Ok(last.clone());
         }
-        MARK => LiveBody::Mark { epoch, offset },
-        _ => return Err(Garbage::Malformed("a live message of an unknown kind")),
-    };
-    Ok(LiveMessage { from, count, tenant, room, body, traceparent })
+        let from: NodeId = name.parse().map_err(|_| Garbage::Malformed("a name that breaks its rules"))?;
+        self.from = Some(from.clone());
+        Ok(from)
+    }
+}
+
+/// Reads what was published, once somebody needs it.
+pub(crate) fn read_unread(bytes: &[u8]) -> Result<Publication, Garbage> {
+    read_publication(&mut Reader::go_on(bytes))
 }
 
 /// `[version, user, publication]`.
@@ -135,12 +164,46 @@ mod tests {
         (message.tenant.clone(), message.room.clone())
     }
 
+    /// With its publication read too.
+    fn read_live(bytes: &[u8], of: &LiveMessage) -> Result<LiveMessage, Garbage> {
+        let traceparent = of.traceparent.clone();
+        let mut message =
+            LiveReader::default().read(&Bytes::copy_from_slice(bytes), place(of), traceparent)?;
+        if let LiveBody::Unread { epoch, offset, publication } = message.body {
+            let publication = Arc::new(read_unread(&publication.0)?);
+            message.body = LiveBody::Publication { epoch, offset, publication };
+        }
+        Ok(message)
+    }
+
     #[test]
     fn live_messages_come_back() {
         for message in samples::live() {
+            assert_eq!(read_live(&write_live(&message), &message).as_ref(), Ok(&message));
+        }
+    }
+
+    #[test]
+    fn unread_they_say_the_same_and_can_be_sent_on() {
+        let mut reader = LiveReader::default();
+        for message in samples::live() {
             let bytes = write_live(&message);
-            let read = read_live(&bytes, place(&message), message.traceparent.clone());
-            assert_eq!(read.as_ref(), Ok(&message));
+            let unread = reader.read(&bytes, place(&message), message.traceparent.clone());
+            let unread = unread.expect("readable");
+            assert!(!matches!(unread.body, LiveBody::Publication { .. }));
+            assert_eq!(unread, message);
+            assert_eq!(write_live(&unread), bytes);
+        }
+    }
+
+    #[test]
+    fn a_sender_is_who_it_says_whoever_came_before() {
+        let mut reader = LiveReader::default();
+        for from in ["n1", "n1", "n2", "n1", "n", "n11"] {
+            let mut message = samples::live().remove(0);
+            message.from = from.parse().expect("an id");
+            let read = reader.read(&write_live(&message), place(&message), None);
+            assert_eq!(read.map(|read| read.from), Ok(message.from));
         }
     }
 
@@ -179,7 +242,7 @@ mod tests {
         writer.array(1).u64(1);
         let bytes = writer.finish();
         let sample = samples::live().remove(0);
-        let read = read_live(&bytes, place(&sample), None).map(|message| message.body);
+        let read = read_live(&bytes, &sample).map(|message| message.body);
         let Ok(LiveBody::Publication { epoch, offset: 5, publication: read }) = read else {
             panic!("{read:?}")
         };
@@ -190,7 +253,7 @@ mod tests {
     #[test]
     fn garbage_is_told_apart_and_never_read() {
         let sample = samples::live().remove(0);
-        let read = |bytes: &[u8]| read_live(bytes, place(&sample), None);
+        let read = |bytes: &[u8]| read_live(bytes, &sample);
         let mut other = write_live(&sample).to_vec();
         other[1] = 2;
         assert_eq!(read(&other), Err(Garbage::Version(2)));
@@ -210,11 +273,11 @@ mod tests {
         fn reading_anything_ends(bytes in proptest::collection::vec(any::<u8>(), 0..200), which in 0_usize..3, at: usize, byte: u8) {
             let samples = samples::live();
             let sample = &samples[which % samples.len()];
-            let _ = read_live(&bytes, place(sample), None);
+            let _ = read_live(&bytes, sample);
             let mut damaged = write_live(sample).to_vec();
             let at = at % damaged.len();
             damaged[at] = byte;
-            let _ = read_live(&damaged, place(sample), None);
+            let _ = read_live(&damaged, sample);
         }
     }
 }

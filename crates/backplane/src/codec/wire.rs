@@ -73,6 +73,11 @@ impl Writer {
         }
     }
 
+    /// Adds elements that were written before.
+    pub(super) fn written(&mut self, elements: &[u8]) {
+        self.0.extend_from_slice(elements);
+    }
+
     pub(super) fn finish(self) -> Bytes {
         self.0.into()
     }
@@ -110,6 +115,11 @@ impl<'a> Reader<'a> {
             return Err(Garbage::Malformed("too few elements"));
         }
         Ok(reader)
+    }
+
+    /// Goes on where another one stopped.
+    pub(super) fn go_on(rest: &'a [u8]) -> Self {
+        Self(rest)
     }
 
     /// Begins an array of at least that many elements inside a message. [`leave`](Self::leave) ends it.
@@ -171,6 +181,11 @@ impl<'a> Reader<'a> {
     pub(super) fn bin(&mut self) -> Result<&'a [u8], Garbage> {
         let length = decode::read_bin_len(&mut self.0).map_err(|_| Garbage::Malformed("not bytes"))?;
         self.take(length as usize)
+    }
+
+    /// What hasn't been read yet.
+    pub(super) fn rest(&self) -> &'a [u8] {
+        self.0
     }
 
     /// Reads a payload into memory of its own: kept in a room it mustn't keep the read buffer alive.

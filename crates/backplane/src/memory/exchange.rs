@@ -1,38 +1,53 @@
 //! Who wants what: the lines that messages leave the hub by.
 
-use std::collections::HashMap;
-use std::hash::Hash;
-use std::sync::Arc;
+use std::hash::{BuildHasher as _, Hash, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 
-use parking_lot::RwLock;
+use hashbrown::HashTable;
+use parking_lot::{Mutex, RwLock};
 use ringway_protocol::name::GroupId;
 use tokio::sync::mpsc;
 
+use super::feeder::{Feeder, Put};
 use super::party::Party;
+use crate::carrier::Place;
 use crate::message::{ClusterEvent, Direct, LiveMessage};
-use crate::{Inbox, IncomingRequest, Interest};
+use crate::{Closed, Inbox, IncomingRequest, Interest};
 
 /// Everything that is subscribed to at a hub.
 pub(super) struct Exchange {
-    pub(super) live: Board<Interest, LiveMessage>,
-    pub(super) direct: Board<GroupId, Direct>,
-    pub(super) inboxes: Board<Inbox, IncomingRequest>,
-    pub(super) cluster: Board<(), ClusterEvent>,
+    pub(super) live: Arc<Board<Interest, LiveMessage>>,
+    pub(super) direct: Arc<Board<GroupId, Direct>>,
+    pub(super) inboxes: Arc<Board<Inbox, IncomingRequest>>,
+    pub(super) cluster: Arc<Board<(), ClusterEvent>>,
 }
 
 /// The lines of one kind of message, by what they are for.
 pub(super) struct Board<K, T> {
-    lines: RwLock<HashMap<K, Vec<Line<T>>>>,
+    lines: RwLock<HashTable<Line<K, T>>>,
+    hashing: RandomState,
     next: AtomicU64,
+    /// The feeders in use: one of a party and a sink, so there are few where there are many lines.
+    feeders: Mutex<Vec<Weak<Feeder<T>>>>,
+    /// How many messages wait behind a full sink.
     capacity: usize,
 }
 
-/// One subscription: a bounded way to the task that feeds its sink.
-struct Line<T> {
+/// One subscription. Two pointers: a table has up to twice as many places as lines, and a node has a line for each
+/// room that it knows.
+struct Line<K, T> {
+    ticket: Arc<Ticket<K, T>>,
+    /// Here alone: with the last line goes the sink, whoever may still hold a ticket.
+    feeder: Arc<Feeder<T>>,
+}
+
+/// Which line, and what it is for; its subscription holds the same.
+struct Ticket<K, T> {
+    /// Higher than that of any older line.
     id: u64,
-    party: Arc<Party>,
-    sender: mpsc::Sender<T>,
+    key: K,
+    board: Arc<Board<K, T>>,
 }
 
 impl Exchange {
@@ -44,30 +59,92 @@ impl Exchange {
             cluster: Board::new(capacity),
         }
     }
+
+    /// Ends all lines of a party, which is closed. Nothing comes into their sinks afterwards.
+    pub(super) fn leave(&self, party: &Arc<Party>) {
+        self.live.end_all_of(party);
+        self.direct.end_all_of(party);
+        self.inboxes.end_all_of(party);
+        self.cluster.end_all_of(party);
+    }
 }
 
-impl<K: Eq + Hash + Clone, T> Board<K, T> {
-    fn new(capacity: usize) -> Self {
-        Self { lines: RwLock::default(), next: AtomicU64::new(0), capacity }
+impl<K, T> Board<K, T>
+where
+    K: Eq + Hash + Send + Sync + 'static,
+    T: Send + 'static,
+{
+    fn new(capacity: usize) -> Arc<Self> {
+        Arc::new(Self {
+            lines: RwLock::default(),
+            hashing: RandomState::new(),
+            next: AtomicU64::new(0),
+            feeders: Mutex::default(),
+            capacity,
+        })
     }
 
-    /// A new line; its number is what [`remove`](Self::remove) wants.
-    pub(super) fn add(&self, key: K, party: &Arc<Party>) -> (u64, mpsc::Receiver<T>) {
-        let (sender, receiver) = mpsc::channel(self.capacity);
+    /// A new line into a sink. It is there until it leaves, its party is closed, or a message finds the sink closed.
+    ///
+    /// # Errors
+    /// [`Closed`]: its party is.
+    pub(super) fn add(
+        self: &Arc<Self>,
+        key: K,
+        party: &Arc<Party>,
+        sink: mpsc::Sender<T>,
+    ) -> Result<Arc<dyn Place>, Closed> {
+        let hash = self.hashing.hash_one(&key);
+        let feeder = self.feeder(party, sink);
         let id = self.next.fetch_add(1, Ordering::Relaxed);
-        let line = Line { id, party: Arc::clone(party), sender };
-        self.lines.write().entry(key).or_default().push(line);
-        (id, receiver)
+        let ticket = Arc::new(Ticket { id, key, board: Arc::clone(self) });
+        let line = Line { ticket: Arc::clone(&ticket), feeder };
+        let mut lines = self.lines.write();
+        // Seen here or, if it is closed later, by who then ends its lines.
+        if party.is_closed() {
+            drop(lines);
+            return Err(Closed);
+        }
+        lines.insert_unique(hash, line, |line| self.hashing.hash_one(&line.ticket.key));
+        Ok(ticket)
     }
 
-    pub(super) fn remove(&self, key: &K, id: u64) {
+    fn feeder(&self, party: &Arc<Party>, sink: mpsc::Sender<T>) -> Arc<Feeder<T>> {
+        let mut feeders = self.feeders.lock();
+        let known = feeders.iter().rev().filter_map(Weak::upgrade).find(|feeder| feeder.feeds(party, &sink));
+        known.unwrap_or_else(|| {
+            feeders.retain(|feeder| feeder.strong_count() > 0);
+            let feeder = Feeder::start(party, sink, self.capacity);
+            feeders.push(Arc::downgrade(&feeder));
+            feeder
+        })
+    }
+
+    /// Ends a line, if it is still there. Nothing comes into the sink by it afterwards.
+    fn end(&self, key: &K, id: u64) {
+        let hash = self.hashing.hash_one(key);
         let mut lines = self.lines.write();
-        if let Some(of_key) = lines.get_mut(key) {
-            of_key.retain(|line| line.id != id);
-            if of_key.is_empty() {
-                lines.remove(key);
-            }
+        let found = lines.find_entry(hash, |line| line.ticket.id == id).ok().map(|entry| entry.remove().0);
+        drop(lines);
+        if let Some(line) = found {
+            line.feeder.forget(id);
         }
+    }
+
+    fn end_all_of(&self, party: &Arc<Party>) {
+        let of_party = |line: &mut Line<K, T>| line.feeder.is_of(party);
+        let ended: Vec<_> = self.lines.write().extract_if(of_party).collect();
+        for line in ended {
+            line.feeder.forget_all();
+        }
+    }
+
+    fn of_key<'a>(
+        &self,
+        lines: &'a HashTable<Line<K, T>>,
+        key: &'a K,
+    ) -> impl Iterator<Item = &'a Line<K, T>> + use<'a, K, T> {
+        lines.iter_hash(self.hashing.hash_one(key)).filter(move |line| line.ticket.key == *key)
     }
 
     /// Puts a copy on each line of a key whose party is wanted.
@@ -75,30 +152,38 @@ impl<K: Eq + Hash + Clone, T> Board<K, T> {
     where
         T: Clone,
     {
-        if let Some(of_key) = self.lines.read().get(key) {
-            for line in of_key.iter().filter(|line| wanted(&line.party)) {
-                line.put(message.clone());
+        let mut closed = Vec::new();
+        for line in self.of_key(&self.lines.read(), key).filter(|line| wanted(line.feeder.party())) {
+            if line.feeder.put(line.ticket.id, message.clone()) == Put::Closed {
+                closed.push(line.ticket.id);
             }
+        }
+        for id in closed {
+            self.end(key, id);
         }
     }
 
     /// Puts a message, made for its party, on the newest line of a key that can be reached. False: there is none.
     pub(super) fn to_one(&self, key: &K, message: impl FnOnce(&Arc<Party>) -> T) -> bool {
         let lines = self.lines.read();
-        let reachable = |line: &&Line<T>| line.party.link_is_up() && !line.sender.is_closed();
-        let line = lines.get(key).and_then(|of_key| of_key.iter().rev().find(reachable));
-        if let Some(line) = line {
-            line.put(message(&line.party));
-        }
-        line.is_some()
+        let reachable = self.of_key(&lines, key).filter(|line| line.feeder.is_reachable());
+        let Some(line) = reachable.max_by_key(|line| line.ticket.id) else { return false };
+        line.feeder.put(line.ticket.id, message(line.feeder.party())) != Put::Closed
+    }
+
+    #[cfg(test)]
+    pub(super) fn lines_and_feeders(&self) -> (usize, usize) {
+        let feeders = self.feeders.lock().iter().filter(|feeder| feeder.strong_count() > 0).count();
+        (self.lines.read().len(), feeders)
     }
 }
 
-impl<T> Line<T> {
-    /// Puts a message on its way. Where its party is behind, it is dropped, and that party's link says so.
-    fn put(&self, message: T) {
-        if let Err(mpsc::error::TrySendError::Full(_)) = self.sender.try_send(message) {
-            self.party.was_slow();
-        }
+impl<K, T> Place for Ticket<K, T>
+where
+    K: Eq + Hash + Send + Sync + 'static,
+    T: Send + 'static,
+{
+    fn leave(&self) {
+        self.board.end(&self.key, self.id);
     }
 }

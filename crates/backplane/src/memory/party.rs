@@ -1,7 +1,6 @@
 //! One party of a hub: its link, and the trait over it.
 
 use std::fmt;
-use std::hash::Hash;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -10,11 +9,10 @@ use async_trait::async_trait;
 use ringway_protocol::name::GroupId;
 use ringway_ring::{Announcement, NodeId, Slot};
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::exchange::{Board, Exchange};
-use crate::carrier::{MESSAGE_LIMIT, Reception};
+use super::exchange::Exchange;
+use crate::carrier::MESSAGE_LIMIT;
 use crate::message::{
     Answer, Ask, ClusterEvent, Direct, LiveBody, LiveMessage, Question, Request, STATE_LIMIT,
 };
@@ -31,6 +29,8 @@ pub(super) struct Party {
     /// Live messages still to be lost on their way here.
     to_lose: AtomicU64,
     counters: Counters,
+    /// What feeds its sinks when they are full.
+    tasks: TaskTracker,
 }
 
 impl Party {
@@ -41,7 +41,20 @@ impl Party {
             closed: AtomicBool::new(false),
             to_lose: AtomicU64::new(0),
             counters: Counters::default(),
+            tasks: TaskTracker::new(),
         }
+    }
+
+    pub(super) fn tasks(&self) -> &TaskTracker {
+        &self.tasks
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    pub(super) fn received(&self) {
+        self.counters.received.add(1);
     }
 
     pub(super) fn link_is_up(&self) -> bool {
@@ -54,7 +67,7 @@ impl Party {
     }
 
     pub(super) fn cut(&self, cut: bool) {
-        let heals = !cut && !self.closed.load(Ordering::Acquire);
+        let heals = !cut && !self.is_closed();
         let changed = self.link.send_if_modified(|link| {
             let changes = link.up == cut && (cut || heals);
             if changes {
@@ -76,9 +89,10 @@ impl Party {
         self.to_lose.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
     }
 
-    fn close(&self) {
+    fn close(self: &Arc<Self>) {
         self.closed.store(true, Ordering::Release);
         self.cut(true);
+        self.exchange.leave(self);
     }
 
     /// Whether something of that size can be sent now; if not it counts as refused.
@@ -99,36 +113,11 @@ impl Party {
 /// A party's own end. Dropped, its subscriptions end.
 pub(super) struct Handle {
     party: Arc<Party>,
-    tasks: TaskTracker,
-    stop: CancellationToken,
 }
 
 impl Handle {
     pub(super) fn new(party: Arc<Party>) -> Self {
-        Self { party, tasks: TaskTracker::new(), stop: CancellationToken::new() }
-    }
-
-    fn receive<K, T>(
-        &self,
-        board: impl Fn(&Exchange) -> &Board<K, T> + Send + 'static,
-        key: K,
-        sink: mpsc::Sender<T>,
-    ) -> Result<Subscription, Closed>
-    where
-        K: Eq + Hash + Clone + Send + 'static,
-        T: Send + 'static,
-    {
-        if self.party.closed.load(Ordering::Acquire) {
-            return Err(Closed);
-        }
-        let (subscription, reception) = Subscription::new(&self.stop);
-        let (id, messages) = board(&self.party.exchange).add(key.clone(), &self.party);
-        let party = Arc::clone(&self.party);
-        self.tasks.spawn(async move {
-            feed(messages, &sink, &reception, &party.counters).await;
-            board(&party.exchange).remove(&key, id);
-        });
-        Ok(subscription)
+        Self { party }
     }
 
     /// Says something about the cluster: to this party's own watchers in any case, to others over the link.
@@ -141,33 +130,12 @@ impl Handle {
     }
 }
 
-/// Hands on messages until the subscription, or who reads its sink, ends.
-async fn feed<T>(
-    mut messages: mpsc::Receiver<T>,
-    sink: &mpsc::Sender<T>,
-    reception: &Reception,
-    counters: &Counters,
-) {
-    let feeding = async {
-        while let Some(message) = messages.recv().await {
-            counters.received.add(1);
-            if sink.send(message).await.is_err() {
-                return;
-            }
-        }
-    };
-    tokio::select! {
-        biased;
-        () = reception.stop.cancelled() => {}
-        () = feeding => {}
-    }
-}
-
 #[async_trait]
 impl Backplane for Handle {
     fn publish_live(&self, group: &GroupId, slot: Slot, message: &LiveMessage) -> Result<(), Refused> {
         let size = match &message.body {
             LiveBody::Publication { publication, .. } => publication.wire_bound(),
+            LiveBody::Unread { publication, .. } => publication.wire_bound(),
             LiveBody::Mark { .. } => 0,
         };
         self.party.may_send(size)?;
@@ -247,7 +215,7 @@ impl Backplane for Handle {
         inbox: &Inbox,
         sink: mpsc::Sender<IncomingRequest>,
     ) -> Result<Subscription, Closed> {
-        self.receive(|exchange| &exchange.inboxes, inbox.clone(), sink)
+        self.party.exchange.inboxes.add(inbox.clone(), &self.party, sink).map(Subscription::of_place)
     }
 
     async fn subscribe(
@@ -255,7 +223,7 @@ impl Backplane for Handle {
         interest: &Interest,
         sink: mpsc::Sender<LiveMessage>,
     ) -> Result<Subscription, Closed> {
-        self.receive(|exchange| &exchange.live, interest.clone(), sink)
+        self.party.exchange.live.add(interest.clone(), &self.party, sink).map(Subscription::of_place)
     }
 
     async fn subscribe_direct(
@@ -263,11 +231,11 @@ impl Backplane for Handle {
         group: &GroupId,
         sink: mpsc::Sender<Direct>,
     ) -> Result<Subscription, Closed> {
-        self.receive(|exchange| &exchange.direct, group.clone(), sink)
+        self.party.exchange.direct.add(group.clone(), &self.party, sink).map(Subscription::of_place)
     }
 
     async fn watch_cluster(&self, sink: mpsc::Sender<ClusterEvent>) -> Result<Subscription, Closed> {
-        self.receive(|exchange| &exchange.cluster, (), sink)
+        self.party.exchange.cluster.add((), &self.party, sink).map(Subscription::of_place)
     }
 
     fn announce(&self, announcement: &Announcement) -> Result<(), Refused> {
@@ -298,16 +266,14 @@ impl Backplane for Handle {
 
     async fn close(&self) {
         self.party.close();
-        self.stop.cancel();
-        self.tasks.close();
-        self.tasks.wait().await;
+        self.party.tasks.close();
+        self.party.tasks.wait().await;
     }
 }
 
 impl Drop for Handle {
     fn drop(&mut self) {
         self.party.close();
-        self.stop.cancel();
     }
 }
 

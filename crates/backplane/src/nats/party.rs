@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use ringway_protocol::code::Code;
 use ringway_protocol::name::GroupId;
 use ringway_ring::{Announcement, NodeId, Slot};
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -29,7 +30,7 @@ use crate::message::{Answer, ClusterEvent, Direct, LiveMessage, Request, STATE_L
 use crate::subject::{self, Subjects};
 use crate::{
     Backplane, Closed, Counters, Inbox, IncomingRequest, Interest, Link, Refused, Replier, RequestError,
-    Subscription,
+    Scope, Subscription,
 };
 
 /// How long a departure, or the end, waits for the server to have taken everything.
@@ -150,13 +151,13 @@ impl Party {
         &self,
         subject: String,
         sink: mpsc::Sender<T>,
-        read: impl Fn(Message) -> Result<T, Garbage> + Send + Sync + 'static,
+        read: impl FnMut(Message) -> Result<T, Garbage> + Send + 'static,
         ended: impl FnOnce() + Send + 'static,
     ) -> Result<Subscription, Closed> {
         if self.stop.is_cancelled() {
             return Err(Closed);
         }
-        let (subscription, reception) = Subscription::new(&self.stop);
+        let (subscription, reception) = Subscription::of_task(&self.stop);
         let (ready, subscribed) = oneshot::channel();
         let feed = Feed {
             client: self.client.clone(),
@@ -211,7 +212,7 @@ impl Feed {
         subject: String,
         ready: oneshot::Sender<()>,
         sink: mpsc::Sender<T>,
-        read: impl Fn(Message) -> Result<T, Garbage>,
+        mut read: impl FnMut(Message) -> Result<T, Garbage>,
     ) {
         let stopped = self.reception.stop.cancelled();
         tokio::pin!(stopped);
@@ -235,7 +236,12 @@ impl Feed {
                 match read(message) {
                     Ok(item) => {
                         self.counters.received.add(1);
-                        if sink.send(item).await.is_err() {
+                        // Mostly there is room, and no need to get ready to wait.
+                        let sent = match sink.try_send(item) {
+                            Err(TrySendError::Full(item)) => sink.send(item).await.is_ok(),
+                            sent => sent.is_ok(),
+                        };
+                        if !sent {
                             return;
                         }
                     }
@@ -341,10 +347,16 @@ impl Backplane for Party {
         sink: mpsc::Sender<LiveMessage>,
     ) -> Result<Subscription, Closed> {
         let subject = self.subjects.interest(interest).map_err(|_| Closed)?;
-        let read = |message: Message| {
-            let place =
-                subject::live_room(&message.subject).ok_or(Garbage::Malformed("not a room's subject"))?;
-            codec::read_live(&message.payload, place, traceparent(message.headers.as_ref()))
+        // Where only one room is listened to, every message is that room's.
+        let only = match &interest.scope {
+            Scope::Room { tenant, room, .. } => Some((tenant.clone(), room.clone())),
+            _ => None,
+        };
+        let mut reader = codec::LiveReader::default();
+        let read = move |message: Message| {
+            let place = only.clone().or_else(|| subject::live_room(&message.subject));
+            let place = place.ok_or(Garbage::Malformed("not a room's subject"))?;
+            reader.read(&message.payload, place, traceparent(message.headers.as_ref()))
         };
         self.receive(subject, sink, read, || {}).await
     }
