@@ -30,7 +30,7 @@ pub mod upgrade;
 pub use ended::{By, Ended};
 pub use frame::Frame;
 pub use heartbeat::{Beat, MISSED_BEATS};
-pub use outbound::{Outbound, QUEUED_FRAMES_LIMIT, STALL_LIMIT};
+pub use outbound::{Due, Outbound, Pushed, QUEUED_FRAMES_LIMIT, STALL_LIMIT};
 pub use query::{BadQuery, Query};
 pub use read::{Limits, Message, Reader, open};
 pub use refuse::refuse;

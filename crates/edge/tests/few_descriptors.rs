@@ -9,6 +9,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use ringway_edge::Limits;
+use ringway_edge::serve::Settings;
 use support::{Client, Server, frame, soon};
 
 /// Set in the process that plays the server.
@@ -64,7 +66,9 @@ fn said(lines: &mut impl Iterator<Item = String>, word: &str) -> String {
 }
 
 async fn play_the_server() {
-    let mut server = Server::start().await;
+    // As if there were plenty: nobody is told to go before the last one is used.
+    let settings = Settings { descriptors: u64::MAX, ..Settings::default() };
+    let mut server = Server::start_with(settings, Limits::default(), None).await;
     println!("\nlistening {}", server.address);
     let shortages = server.settings.shortages.clone();
     tokio::spawn(async move {

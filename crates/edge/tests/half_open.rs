@@ -27,6 +27,27 @@ async fn after_two_beats_without_a_sign_the_third_cuts() {
 }
 
 #[tokio::test]
+async fn who_has_not_answered_a_beat_when_asked_after_is_cut() {
+    let mut server = Server::start().await;
+    let (mut client, out, reader) = server.connect().await;
+    let session = tokio::spawn(collect(reader));
+    // Asked after before its first beat: nothing is known of it yet.
+    assert!(!out.cut_unless_alive());
+    for _ in 0..5 {
+        assert_eq!(out.beat(&beat()), Beat::Sent);
+        let before = out.last_received();
+        until("a later millisecond", || Instant::now().duration_since(before).as_millis() > 2).await;
+        client.say(&frame(0x8A, b"")).await;
+        until("the pong", || out.last_received() > before).await;
+        assert!(!out.cut_unless_alive());
+    }
+    assert_eq!(out.beat(&beat()), Beat::Sent);
+    assert!(out.cut_unless_alive());
+    assert!(!out.cut_unless_alive() && out.is_closed());
+    assert_eq!(soon("the session's end", session).await.unwrap().1.by, By::Lost);
+}
+
+#[tokio::test]
 async fn a_client_that_only_answers_pings_stays() {
     let mut server = Server::start().await;
     let (mut client, out, reader) = server.connect().await;

@@ -6,6 +6,10 @@
 //! in a bounded queue, and only the connection's own task, in [`Reader`](crate::Reader), writes,
 //! until nothing waits. So no frame overtakes another, whichever way each of them went.
 //!
+//! Frames that are to leave together are pushed first and flushed later, by whoever pushed them
+//! ([`Due`] says how soon). The queue itself remembers the soonest flush that was promised, so that
+//! among many who push, nobody promises what another has promised already.
+//!
 //! It starts no task and holds no timer: stalls and silence are noticed by whoever sweeps over
 //! all connections (see [`check_stalled`](Outbound::check_stalled) and
 //! [`beat`](Outbound::beat)).
@@ -16,6 +20,7 @@ mod task;
 mod wire;
 
 use std::fmt;
+use std::hint::black_box;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -36,6 +41,28 @@ pub const STALL_LIMIT: Duration = Duration::from_secs(5);
 /// Frames that may wait for one socket, whatever their size: each costs 32 bytes beside its
 /// shared payload, so that tiny ones would otherwise cost more than they count.
 pub const QUEUED_FRAMES_LIMIT: usize = 16_384;
+
+/// How soon a flush is to follow: each sooner than the one before. What that is in milliseconds is up to who pushes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Due {
+    /// When other frames have come together with it.
+    Later,
+    /// When it is its turn among many.
+    Soon,
+    /// When what is under way is done.
+    Now,
+}
+
+/// What became of a pushed frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pushed {
+    /// It isn't taken: the connection is closed, or was so by this frame.
+    Refused,
+    /// It waits for a flush that another has promised, or for the connection's own task.
+    Waits,
+    /// It waits for the flush that the caller has promised herewith.
+    Promised,
+}
 
 /// The writing half of one WebSocket. Shared by `Arc`; every method may be called from anywhere,
 /// and none waits.
@@ -62,12 +89,25 @@ impl Outbound {
     /// follows. For frames that are to leave together. False once the connection is closed, or if
     /// this frame was one too many and closed it (1008 "Slow consumer").
     pub fn push(&self, frame: &Frame) -> bool {
-        self.change(|state| state.push(frame, &self.wire))
+        self.push_for(frame, Due::Now) != Pushed::Refused
+    }
+
+    /// Like [`push`](Self::push), for who keeps lists of connections that are to be flushed. Where it returns
+    /// [`Pushed::Promised`], the caller has promised a [`flush`](Self::flush) as soon as `due` means to it; else
+    /// another has promised one at least as soon, or none is needed.
+    pub fn push_for(&self, frame: &Frame, due: Due) -> Pushed {
+        self.change(|state| state.push(frame, due, &self.wire))
     }
 
     /// Writes what was pushed, if the socket isn't behind; else the connection's task will.
     pub fn flush(&self) {
         self.change(|state| state.flush(&self.wire));
+    }
+
+    /// Reads a little of what a push or a flush is going to need. Who goes through very many connections does it for
+    /// some of them before each is dealt with: then the processor fetches them from memory all at once, not one by one.
+    pub fn warm(&self) {
+        black_box((self.state.is_locked(), self.wire.closed.load(Ordering::Relaxed)));
     }
 
     /// Appends a frame and writes it at once, if the socket isn't behind. False as for
@@ -110,7 +150,7 @@ impl Outbound {
     /// Since when the socket, being behind, has taken nothing; `None` while it keeps up.
     pub fn stalled_since(&self) -> Option<Instant> {
         let progress = self.state.lock().stalled_since()?;
-        Some(self.wire.opened + Duration::from_millis(progress))
+        Some(self.wire.moment(progress))
     }
 
     /// Closes the connection (1008 "Send timeout") if its socket has taken nothing for
@@ -123,12 +163,12 @@ impl Outbound {
 
     /// When the connection was opened.
     pub fn opened(&self) -> Instant {
-        self.wire.opened
+        self.wire.moment(0)
     }
 
     /// When bytes last came from the peer, of whatever kind; at first when it was opened.
     pub fn last_received(&self) -> Instant {
-        self.wire.opened + Duration::from_millis(self.received.load(Ordering::Relaxed))
+        self.wire.moment(self.received.load(Ordering::Relaxed))
     }
 
     /// Beats since the peer's last sign of life, this one included.

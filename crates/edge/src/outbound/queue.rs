@@ -14,6 +14,9 @@ use crate::frame::Frame;
 /// and the array of them (1 KiB) fits the stack.
 pub(crate) const BATCH: usize = 64;
 
+/// Frames that a queue has space for from its first one on.
+const FEW: usize = 8;
+
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
     frames: VecDeque<Frame>,
@@ -42,6 +45,10 @@ impl Queue {
 
     pub(crate) fn push(&mut self, frame: Frame) {
         self.bytes += frame.len();
+        if self.frames.capacity() == 0 {
+            // Seldom more than that wait, and growing to it would cost as much as the push.
+            self.frames.reserve(FEW);
+        }
         self.frames.push_back(frame);
     }
 

@@ -9,9 +9,9 @@ use std::task::{Context, Waker};
 use ringway_protocol::CloseCode;
 use ringway_protocol::close::SLOW_CONSUMER;
 
-use super::QUEUED_FRAMES_LIMIT;
 use super::queue::{BATCH, Queue};
 use super::wire::Wire;
+use super::{Due, Pushed, QUEUED_FRAMES_LIMIT};
 use crate::ended::{By, Ended};
 use crate::frame::Frame;
 
@@ -28,17 +28,31 @@ pub(super) enum Phase {
     Dead,
 }
 
+/// Who writes what waits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Flusher {
+    /// Nobody has promised to. Nothing waits, or what does is the business of who put it there.
+    #[default]
+    Nobody,
+    /// Whoever promised the soonest flush.
+    Promised(Due),
+    /// Only the connection's task, until nothing waits: the connection is behind, its socket took less than it was
+    /// offered.
+    Task,
+}
+
 #[derive(Default)]
 pub(super) struct State {
+    /// A frame that waits alone for its flush: the usual case, for which nothing is allocated. Only where there is no
+    /// backlog.
+    only: Option<Frame>,
     /// What waits; never an empty queue.
     backlog: Option<Box<Backlog>>,
     /// The connection's task, while it waits.
     pub(super) waker: Option<Waker>,
     pub(super) ended: Option<Ended>,
     pub(super) phase: Phase,
-    /// The socket took less than it was offered: only the connection's task writes, until nothing
-    /// waits.
-    pub(super) behind: bool,
+    flusher: Flusher,
 }
 
 #[derive(Default)]
@@ -52,37 +66,51 @@ struct Backlog {
 impl State {
     /// Whether anything waits.
     pub(super) fn waits(&self) -> bool {
-        self.backlog.is_some()
+        self.only.is_some() || self.backlog.is_some()
     }
 
     pub(super) fn queued_bytes(&self) -> usize {
-        self.backlog.as_ref().map_or(0, |backlog| backlog.queue.bytes())
+        let only = self.only.as_ref().map_or(0, Frame::len);
+        self.backlog.as_ref().map_or(only, |backlog| backlog.queue.bytes())
     }
 
     pub(super) fn stalled_since(&self) -> Option<u64> {
-        self.backlog.as_ref().filter(|_| self.behind).map(|backlog| backlog.progress)
+        self.backlog.as_ref().filter(|_| self.is_behind()).map(|backlog| backlog.progress)
+    }
+
+    /// Whether the socket takes no more for now.
+    pub(super) fn is_behind(&self) -> bool {
+        self.flusher == Flusher::Task
     }
 
     /// What the connection's task has to do: something, once this is more than it was.
     pub(super) fn calling(&self) -> (bool, Phase) {
-        (self.behind, self.phase)
+        (self.is_behind(), self.phase)
     }
 
-    /// False if the frame wasn't taken.
-    pub(super) fn push(&mut self, frame: &Frame, wire: &Wire) -> bool {
+    /// Takes a frame, and notes by when it is to be flushed, unless that is the task's business.
+    pub(super) fn push(&mut self, frame: &Frame, due: Due, wire: &Wire) -> Pushed {
         // Frames that only wait for a flush are no sign of a slow peer.
-        if !self.behind && self.is_batch_or_full_for(frame, wire) {
+        if !self.is_behind() && self.is_batch_or_full_for(frame, wire) {
             self.flush(wire);
         }
         if self.phase != Phase::Open {
-            return false;
+            return Pushed::Refused;
         }
         if self.is_full_for(frame, wire) {
             self.give_up(SLOW_CONSUMER);
-            return false;
+            return Pushed::Refused;
         }
-        self.queue().push(frame.clone());
-        true
+        if self.waits() {
+            self.backlog().queue.push(frame.clone());
+        } else {
+            self.only = Some(frame.clone());
+        }
+        if self.flusher >= Flusher::Promised(due) {
+            return Pushed::Waits;
+        }
+        self.flusher = Flusher::Promised(due);
+        Pushed::Promised
     }
 
     /// False if not all of the frames were taken.
@@ -90,39 +118,47 @@ impl State {
         if self.phase != Phase::Open {
             return false;
         }
-        let mut rest = frames;
-        if !self.behind && !self.waits() {
-            let Some((whole, cut)) = write_past_queue(frames, wire) else {
-                self.die();
-                return false;
-            };
-            rest = &frames[whole..];
-            if let Some((begun, others)) = rest.split_first() {
-                self.queue().push_begun(begun.clone(), cut);
-                self.fall_behind(wire);
-                rest = others;
-            }
-        }
-        let taken = rest.iter().all(|frame| self.push(frame, wire));
+        let rest = if self.waits() { frames } else { self.write_past_queue(frames, wire) };
+        let taken = rest.iter().all(|frame| self.push(frame, Due::Now, wire) != Pushed::Refused);
         self.flush(wire);
         taken && self.phase == Phase::Open
     }
 
     /// Writes what waits, unless that is the task's business.
     pub(super) fn flush(&mut self, wire: &Wire) {
-        if self.behind {
+        if self.is_behind() {
+            return;
+        }
+        self.flusher = Flusher::Nobody;
+        if let Some(only) = self.only.take() {
+            self.write_past_queue(std::slice::from_ref(&only), wire);
             return;
         }
         if let Some(backlog) = &mut self.backlog {
             backlog.queue.settle_pong();
         }
-        while self.waits() && !self.behind {
+        while self.waits() && !self.is_behind() {
             self.write(wire);
         }
     }
 
+    /// Writes frames where none waits. Returns those that are still to be pushed.
+    fn write_past_queue<'a>(&mut self, frames: &'a [Frame], wire: &Wire) -> &'a [Frame] {
+        let Some((whole, cut)) = write_whole(frames, wire) else {
+            self.die();
+            return &[];
+        };
+        let Some((begun, others)) = frames[whole..].split_first() else { return &[] };
+        self.backlog().queue.push_begun(begun.clone(), cut);
+        self.fall_behind(wire);
+        others
+    }
+
     /// One write of what waits. True if the socket took something.
     pub(super) fn write(&mut self, wire: &Wire) -> bool {
+        if self.only.is_some() {
+            self.backlog();
+        }
         let Some(backlog) = &mut self.backlog else { return false };
         let mut slices = [IoSlice::new(&[]); BATCH];
         let (count, offered) = backlog.queue.slices(&mut slices);
@@ -136,9 +172,9 @@ impl State {
                 if backlog.queue.is_empty() {
                     // Most connections never wait again.
                     self.backlog = None;
-                    self.behind = false;
-                } else if self.behind || gone < offered {
-                    self.behind = true;
+                    self.flusher = Flusher::Nobody;
+                } else if self.flusher == Flusher::Task || gone < offered {
+                    self.flusher = Flusher::Task;
                     backlog.progress = wire.now();
                 }
                 true
@@ -158,8 +194,8 @@ impl State {
         if self.phase != Phase::Open {
             return;
         }
-        let behind = self.behind;
-        let backlog = self.backlog.get_or_insert_default();
+        let behind = self.is_behind();
+        let backlog = self.backlog();
         if behind || backlog.queue.has_pong() || backlog.pongs == PONGS_QUEUED {
             backlog.queue.set_pong(pong);
         } else {
@@ -172,7 +208,7 @@ impl State {
     pub(super) fn close(&mut self, close: Frame, ended: Ended, wire: &Wire) -> bool {
         let open = self.begin_to_end(ended);
         if open {
-            let queue = self.queue();
+            let queue = &mut self.backlog().queue;
             queue.drop_pong();
             queue.push(close);
             self.flush(wire);
@@ -185,7 +221,7 @@ impl State {
     pub(super) fn give_up(&mut self, reason: &str) -> bool {
         let open = self.begin_to_end(Ended { by: By::Us, code: Some(CloseCode::POLICY) });
         if open {
-            let queue = self.queue();
+            let queue = &mut self.backlog().queue;
             queue.drop_unbegun();
             queue.push(Frame::close(CloseCode::POLICY, reason));
         }
@@ -206,8 +242,9 @@ impl State {
     pub(super) fn die(&mut self) {
         self.phase = Phase::Dead;
         self.ended.get_or_insert(Ended::LOST);
+        self.only = None;
         self.backlog = None;
-        self.behind = false;
+        self.flusher = Flusher::Nobody;
     }
 
     /// Remembers the task, if it isn't the one remembered.
@@ -218,15 +255,20 @@ impl State {
         }
     }
 
-    /// The queue, for something to be put in.
-    fn queue(&mut self) -> &mut Queue {
-        &mut self.backlog.get_or_insert_default().queue
+    /// The backlog, for something to be put in.
+    fn backlog(&mut self) -> &mut Backlog {
+        let only = self.only.take();
+        let backlog = self.backlog.get_or_insert_default();
+        if let Some(only) = only {
+            backlog.queue.push(only);
+        }
+        backlog
     }
 
     fn fall_behind(&mut self, wire: &Wire) {
-        if !self.behind {
-            self.behind = true;
-            self.backlog.get_or_insert_default().progress = wire.now();
+        if !self.is_behind() {
+            self.flusher = Flusher::Task;
+            self.backlog().progress = wire.now();
         }
     }
 
@@ -237,17 +279,15 @@ impl State {
 
     /// Whether one more frame would be one too many. A single frame never is, however big.
     fn is_full_for(&self, frame: &Frame, wire: &Wire) -> bool {
-        self.backlog.as_ref().is_some_and(|backlog| {
-            let frames = backlog.queue.len();
-            let bytes = backlog.queue.bytes() + frame.len();
-            frames > 0 && (bytes > wire.queue_limit as usize || frames >= QUEUED_FRAMES_LIMIT)
-        })
+        let frames = self.backlog.as_ref().map_or(usize::from(self.only.is_some()), |b| b.queue.len());
+        let bytes = self.queued_bytes() + frame.len();
+        frames > 0 && (bytes > wire.queue_limit as usize || frames >= QUEUED_FRAMES_LIMIT)
     }
 }
 
-/// Writes frames where none waits. Returns how many went whole, and how many bytes of the next one
+/// Writes frames. Returns how many went whole, and how many bytes of the next one
 /// went: if there is a next one, the socket is full. None: it is dead.
-fn write_past_queue(frames: &[Frame], wire: &Wire) -> Option<(usize, usize)> {
+fn write_whole(frames: &[Frame], wire: &Wire) -> Option<(usize, usize)> {
     let mut whole = 0;
     while whole < frames.len() {
         let batch = &frames[whole..frames.len().min(whole + BATCH)];

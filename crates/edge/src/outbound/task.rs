@@ -59,7 +59,7 @@ impl Outbound {
     /// Bytes that wait because the socket is behind, not for a flush.
     pub(crate) fn backlog(&self) -> usize {
         let state = self.state.lock();
-        if state.behind { state.queued_bytes() } else { 0 }
+        if state.is_behind() { state.queued_bytes() } else { 0 }
     }
 
     pub(crate) fn reset_when_dropped(&self) {
@@ -70,7 +70,7 @@ impl Outbound {
     /// do. An error once the connection has ended.
     pub(crate) fn poll_drain(&self, cx: &mut Context<'_>) -> Result<(), Ended> {
         let mut state = self.state.lock();
-        if state.behind {
+        if state.is_behind() {
             self.drain(&mut state, cx);
         }
         state.watch(cx);

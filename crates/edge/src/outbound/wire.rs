@@ -1,17 +1,22 @@
 //! What of a connection is used without its lock, or only read under it.
 
 use std::net::Shutdown;
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use socket2::SockRef;
 use tokio::net::TcpStream;
 
 use super::state::Phase;
 
+/// What openings are counted from: half as large as an [`Instant`] of each.
+static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+
 pub(super) struct Wire {
     pub(super) stream: TcpStream,
-    pub(super) opened: Instant,
+    /// In milliseconds since the start.
+    opened: u64,
     /// The most bytes that may wait once the socket is behind.
     pub(super) queue_limit: u32,
     /// Beats since the peer last gave a sign of life.
@@ -24,7 +29,7 @@ impl Wire {
     pub(super) fn new(stream: TcpStream, queue_limit: usize) -> Wire {
         Wire {
             stream,
-            opened: Instant::now(),
+            opened: START.elapsed().as_millis() as u64,
             queue_limit: u32::try_from(queue_limit).unwrap_or(u32::MAX),
             unanswered: AtomicU8::new(0),
             closed: AtomicBool::new(false),
@@ -33,7 +38,12 @@ impl Wire {
 
     /// Milliseconds since the opening.
     pub(super) fn now(&self) -> u64 {
-        self.opened.elapsed().as_millis() as u64
+        START.elapsed().as_millis() as u64 - self.opened
+    }
+
+    /// The moment so many milliseconds after the opening.
+    pub(super) fn moment(&self, since_opening: u64) -> Instant {
+        *START + Duration::from_millis(self.opened + since_opening)
     }
 
     pub(super) fn alive(&self) {

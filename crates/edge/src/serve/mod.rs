@@ -5,6 +5,8 @@
 //! and a client that takes too long over its head is let go.
 
 mod accept;
+mod crowd;
+mod takeover;
 
 use std::error::Error;
 use std::io;
@@ -26,6 +28,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use accept::{Hush, Trouble, trouble_of};
+use crowd::Crowd;
+pub use crowd::{descriptors, places};
+use takeover::Slot;
+pub use takeover::Takeover;
 
 /// Connections that the kernel may hold ready: a herd that comes back at once must not be turned
 /// away before it was seen. The kernel cuts it to `net.core.somaxconn`.
@@ -46,14 +52,22 @@ pub struct Settings {
     pub head_time: Duration,
     /// The most bytes of a request's head, 431 above. At least 8 KiB.
     pub head_bytes: usize,
-    /// Counts the accepts that failed for want of descriptors or memory.
+    /// How many descriptors the process may have open. When nearly all are, who comes is answered 503 before anything is
+    /// read: see [`places`], at which whoever holds connections should refuse further ones in its own words.
+    pub descriptors: u64,
+    /// Counts the accepts that failed for want of descriptors or memory, and the connections that were answered 503.
     pub shortages: Arc<AtomicU64>,
 }
 
 impl Default for Settings {
-    /// 10 s and 32 KiB: room for a token, a session and what proxies add.
+    /// 10 s and 32 KiB: room for a token, a session and what proxies add. And the descriptors that the system allows now.
     fn default() -> Settings {
-        Settings { head_time: Duration::from_secs(10), head_bytes: 32 * 1024, shortages: Arc::default() }
+        Settings {
+            head_time: Duration::from_secs(10),
+            head_bytes: 32 * 1024,
+            descriptors: descriptors(),
+            shortages: Arc::default(),
+        }
     }
 }
 
@@ -73,8 +87,8 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 /// more, and returns; requests under way are finished by tasks of `tasks`, which the caller waits
 /// for: a quarter of a second at most. A connection is kept for further requests; at most 100 headers each.
 ///
-/// To upgrade, a handler takes [`hyper::upgrade::on`] the request, spawns a task of its own that
-/// awaits it, and answers 101.
+/// To upgrade, a handler answers 101 with a [`Takeover`]. (Or it takes [`hyper::upgrade::on`] the request and spawns a
+/// task of its own that awaits it: one task and one wake more a connection.)
 pub async fn serve<H, F, B>(
     listener: TcpListener,
     handler: H,
@@ -89,6 +103,7 @@ pub async fn serve<H, F, B>(
 {
     let handler = Arc::new(handler);
     let http = http_of(&settings);
+    let crowd = Crowd::of(settings.descriptors);
     let mut hush = Hush::default();
     while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
         let (stream, peer) = match accepted {
@@ -103,23 +118,50 @@ pub async fn serve<H, F, B>(
                 continue;
             }
         };
+        if crowd.is_one_too_many(&stream) {
+            settings.shortages.fetch_add(1, Ordering::Relaxed);
+            if let Some(unsaid) = hush.may_speak() {
+                tracing::warn!(
+                    limit = settings.descriptors,
+                    unsaid,
+                    "descriptors run short: connections are refused"
+                );
+            }
+            let Some(place) = stop.run_until_cancelled(crowd.place()).await else { break };
+            let stop = stop.clone();
+            tasks.spawn(async move { stop.run_until_cancelled(crowd::tell_to_go(stream, place)).await });
+            continue;
+        }
         // Frames are written whole; waiting to fill a segment would only delay them.
         if stream.set_nodelay(true).is_err() {
             continue;
         }
         let handler = Arc::clone(&handler);
+        let upgraded = Slot::default();
+        let answered = upgraded.clone();
         let service = service_fn(move |request| {
             let answer = handler(request, peer);
-            async move { Ok::<_, std::convert::Infallible>(answer.await) }
+            let answered = answered.clone();
+            async move {
+                let mut response = answer.await;
+                answered.keep_from(&mut response);
+                Ok::<_, std::convert::Infallible>(response)
+            }
         });
         let connection = http.serve_connection(TokioIo::new(stream), service).with_upgrades();
         let stop = stop.clone();
         tasks.spawn(async move {
-            let mut connection = pin!(connection);
-            // An error is the client's: it went away, was too slow, or spoke something else.
-            if stop.run_until_cancelled(connection.as_mut()).await.is_none() {
-                connection.as_mut().graceful_shutdown();
-                let _ = tokio::time::timeout(LAST_REQUESTS, connection).await;
+            {
+                let mut connection = pin!(connection);
+                // An error is the client's: it went away, was too slow, or spoke something else.
+                if stop.run_until_cancelled(connection.as_mut()).await.is_none() {
+                    connection.as_mut().graceful_shutdown();
+                    let _ = tokio::time::timeout(LAST_REQUESTS, connection).await;
+                }
+            }
+            // Only now: with the connection its upgrade is over, one way or the other.
+            if let Some(takeover) = upgraded.take() {
+                takeover.carry_out().await;
             }
         });
     }
