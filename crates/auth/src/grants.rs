@@ -114,7 +114,7 @@ impl fmt::Debug for Rights {
 }
 
 /// Rights in the rooms that match a pattern.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Grant {
     /// Which rooms. `$user` in it is the client's own name; who has none matches none of these.
     pub rooms: Pattern,
@@ -123,7 +123,7 @@ pub struct Grant {
 }
 
 /// All that a client may do. Grants add up: what any of them allows is allowed; what none allows isn't. Cheap to clone.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(from = "Vec<Grant>", into = "Vec<Grant>")]
 pub struct Grants(Arc<[Grant]>);
 
@@ -153,6 +153,16 @@ impl Grants {
         let user = user.map(UserId::as_str);
         let matching = self.0.iter().filter(|grant| grant.rooms.matches(room.as_str(), user));
         Rights(matching.fold(0, |set, grant| set | grant.rights.0))
+    }
+
+    /// Whether another value shares this one's memory, so that somebody else has it.
+    pub fn is_shared(&self) -> bool {
+        Arc::strong_count(&self.0) > 1
+    }
+
+    /// Whether both are one in memory. Grants that are alike needn't be.
+    pub fn is_shared_with(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 
     /// The grants one by one.

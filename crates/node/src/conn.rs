@@ -1,8 +1,7 @@
 //! A connection as the node's parts see it: who it is, and the way out to its socket.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 
 use parking_lot::RwLock;
 use ringway_auth::Grants;
@@ -23,13 +22,10 @@ pub(crate) struct Conn {
     pub(crate) outbound: Arc<Outbound>,
     /// What it may do, replaced by an `auth` frame.
     pub(crate) grants: RwLock<Grants>,
-    rooms_limit: u32,
+    /// The configuration allows fewer than a u16 holds.
+    rooms_limit: u16,
     /// Rooms it is in or about to be in, over all shards: what the room limit is held against.
-    rooms: AtomicU32,
-    /// Some shard will flush it at the end of its pass.
-    touched: AtomicBool,
-    /// Pings sent.
-    beats: AtomicU32,
+    rooms: AtomicU16,
     /// When its token ends, seconds since 1970; `u64::MAX`: never.
     expires: AtomicU64,
 }
@@ -59,10 +55,8 @@ impl Conn {
             format: who.format,
             outbound,
             grants: RwLock::new(who.grants),
-            rooms_limit,
-            rooms: AtomicU32::new(0),
-            beats: AtomicU32::new(0),
-            touched: AtomicBool::new(false),
+            rooms_limit: u16::try_from(rooms_limit).unwrap_or(u16::MAX),
+            rooms: AtomicU16::new(0),
             expires: AtomicU64::new(who.expires.unwrap_or(u64::MAX)),
         })
     }
@@ -80,15 +74,8 @@ impl Conn {
     }
 
     /// How many rooms it may be in at a time.
-    pub(crate) fn rooms_limit(&self) -> u32 {
+    pub(crate) fn rooms_limit(&self) -> u16 {
         self.rooms_limit
-    }
-
-    /// Whether another ping is due; true once for each.
-    pub(crate) fn is_ping_due(&self, now: Instant, interval: Duration) -> bool {
-        let open = now.saturating_duration_since(self.outbound.opened());
-        let due = u32::try_from(open.as_millis() / interval.as_millis()).unwrap_or(u32::MAX);
-        self.beats.fetch_max(due, Ordering::Relaxed) < due
     }
 
     pub(crate) fn expires(&self) -> u64 {
@@ -100,17 +87,6 @@ impl Conn {
         self.expires.store(expires.unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
-    /// Something was pushed. True for whoever is to [`flush`](Self::flush) it; others rely on that one.
-    pub(crate) fn touch(&self) -> bool {
-        !self.touched.swap(true, Ordering::AcqRel)
-    }
-
-    pub(crate) fn flush(&self) {
-        // Before the write: who pushes from here on flushes for itself.
-        self.touched.store(false, Ordering::Release);
-        self.outbound.flush();
-    }
-
     /// Sends one finished frame at once.
     pub(crate) fn send(&self, frame: &Frame) {
         self.outbound.send(frame);
@@ -120,5 +96,16 @@ impl Conn {
 impl Member for ConnRef {
     fn id(&self) -> &ConnId {
         &self.id
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_is_small() {
+        // With the two counts of its `Arc`, two cache lines.
+        assert!(size_of::<Conn>() <= 112, "{}", size_of::<Conn>());
     }
 }

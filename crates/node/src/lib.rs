@@ -8,6 +8,9 @@
 //! the order sent → its `room` numbers it, or asks the room's owner to → the shard writes it to the members and to
 //! the room's live subject → on other nodes with members, `shard` and `room` bring it to theirs.
 
+#[cfg(feature = "bench")]
+#[doc(hidden)]
+pub mod bench;
 mod clock;
 mod cluster;
 mod conn;
@@ -23,6 +26,7 @@ mod node;
 mod placement;
 mod registry;
 mod room;
+mod same_grants;
 mod session;
 mod shard;
 mod tickets;

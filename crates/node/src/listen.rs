@@ -12,6 +12,7 @@ use hyper::body::Incoming;
 use ringway_auth::{Ticket, TicketError};
 use ringway_config::Origins;
 use ringway_edge::Query;
+use ringway_edge::serve::Takeover;
 use ringway_edge::upgrade::{self, Upgrade};
 use ringway_protocol::{Code, close};
 use tokio::net::TcpListener;
@@ -88,10 +89,9 @@ async fn answer(node: Arc<Inner>, request: Request<Incoming>, _peer: SocketAddr)
     let request = Request::from_parts(head, body);
     match admitted {
         Ok(ticket) => {
-            let response = upgrade.response();
             let span = trace::join(&ticket, parent.as_deref());
-            take_when_upgraded(&node, request, ticket, span);
-            response
+            let takeover = take_when_upgraded(&node, request, ticket, span);
+            upgraded(&upgrade, takeover)
         }
         Err(no) => {
             node.metrics.tickets_refused.inc();
@@ -99,8 +99,8 @@ async fn answer(node: Arc<Inner>, request: Request<Incoming>, _peer: SocketAddr)
                 return refusal(&no);
             }
             // A browser sees no status of a refused upgrade, but a close code.
-            refuse_when_upgraded(&node, request, &no);
-            upgrade.response()
+            let takeover = refuse_when_upgraded(&node, request, &no);
+            upgraded(&upgrade, takeover)
         }
     }
 }
@@ -166,34 +166,36 @@ fn origin_allowed(origins: &Origins, headers: &HeaderMap) -> bool {
     }
 }
 
+/// The 101, and what becomes of the socket then.
+fn upgraded(upgrade: &Upgrade, takeover: Takeover) -> Response<Full<Bytes>> {
+    let mut response = upgrade.response();
+    response.extensions_mut().insert(takeover);
+    response
+}
+
 fn take_when_upgraded(
     node: &Arc<Inner>,
     mut request: Request<Incoming>,
     ticket: Ticket,
     span: tracing::Span,
-) {
-    let upgrading = hyper::upgrade::on(&mut request);
-    let owner = node.clone();
-    let taking = async move {
-        let Some((socket, early)) = upgrading.await.ok().and_then(ringway_edge::serve::into_socket) else {
-            return;
-        };
-        // Boxed here, after the handshake's own state is gone.
-        Box::pin(session::run(owner, socket, early, ticket, span)).await;
-    };
-    node.connections.spawn(taking);
+) -> Takeover {
+    // The node's end waits for those in the middle of their upgrade too.
+    let (node, coming) = (node.clone(), node.connections.token());
+    Takeover::new(&mut request, move |socket, early| {
+        let connections = node.connections.clone();
+        connections.spawn(session::run(node, socket, early, ticket, span));
+        drop(coming);
+    })
 }
 
-fn refuse_when_upgraded(node: &Arc<Inner>, mut request: Request<Incoming>, no: &No) {
-    let upgrading = hyper::upgrade::on(&mut request);
+fn refuse_when_upgraded(node: &Arc<Inner>, mut request: Request<Incoming>, no: &No) -> Takeover {
     let code = close::for_code(&no.code);
     let reason = close::reason(no.code.as_str(), no.retry().map(|retry| retry.as_millis() as u64));
-    node.connections.spawn(async move {
-        let Some((socket, _)) = upgrading.await.ok().and_then(ringway_edge::serve::into_socket) else {
-            return;
-        };
-        ringway_edge::refuse(socket, code, &reason).await;
-    });
+    let (connections, coming) = (node.connections.clone(), node.connections.token());
+    Takeover::new(&mut request, move |socket, _| {
+        connections.spawn(async move { ringway_edge::refuse(socket, code, &reason).await });
+        drop(coming);
+    })
 }
 
 fn refused(error: &TicketError) -> No {

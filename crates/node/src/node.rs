@@ -23,6 +23,7 @@ use tokio_util::task::TaskTracker;
 use crate::metrics::NodeMetrics;
 use crate::placement::Placement;
 use crate::registry::Registry;
+use crate::same_grants::SameGrants;
 use crate::shard::{Command, Shard, ShardHandle, Shared};
 use crate::tickets::UsedTickets;
 use crate::{cluster, heartbeat, inbox, leave, listen, session, trace};
@@ -96,6 +97,7 @@ pub(crate) struct Inner {
     pub(crate) ticket_key: TicketKey,
     pub(crate) session_key: SessionKey,
     pub(crate) used_tickets: UsedTickets,
+    pub(crate) grants: SameGrants,
     pub(crate) connections: TaskTracker,
     pub(crate) backplane: Arc<dyn Backplane>,
     /// Gone once the node has said good-bye.
@@ -180,6 +182,7 @@ impl Node {
             ticket_key: TicketKey::new(&secret),
             session_key: SessionKey::new(&secret),
             used_tickets: UsedTickets::default(),
+            grants: SameGrants::default(),
             connections: TaskTracker::new(),
             backplane: backplane.clone(),
             announcer: Mutex::new(None),
@@ -283,8 +286,7 @@ impl Door {
     /// checked: it never left the process.
     pub fn take(&self, socket: TcpStream, early: Bytes, ticket: Ticket, traceparent: Option<&str>) {
         let span = trace::join(&ticket, traceparent);
-        let run = Box::pin(session::run(self.0.clone(), socket, early, ticket, span));
-        self.0.connections.spawn(run);
+        self.0.connections.spawn(session::run(self.0.clone(), socket, early, ticket, span));
     }
 }
 

@@ -1,22 +1,25 @@
 //! One connection's life: hello, the rooms the server joins it to, its frames, goodbye.
 
 use std::borrow::Cow;
+use std::collections::{HashSet, VecDeque};
 use std::ops::ControlFlow;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ringway_auth::{Grants, Right, SessionToken, Ticket, TokenError};
+use ringway_auth::{Right, SessionToken, Ticket, TokenError};
 use ringway_backplane::message::Publication;
-use ringway_edge::{Ended, Message, Reader};
+use ringway_edge::{Due, Ended, Message, Reader};
 use ringway_protocol::Code;
 use ringway_protocol::close::CloseCode;
 use ringway_protocol::codec::{self, DecodeError, Format};
 use ringway_protocol::frame::{
-    Answer, Auth, AuthResult, ClientFrame, Hello, Limits, OkResult, Pub, Refusal, ServerFrame,
+    Answer, Auth, AuthResult, ClientFrame, Hello, Limits, OkResult, Position, Pub, Refusal, ServerFrame,
 };
 use ringway_protocol::name::RoomName;
 use ringway_ring::Slot;
 use tokio::net::TcpStream;
+use tokio::sync::mpsc::error::TrySendError;
 
 use crate::clock;
 use crate::conn::{Conn, ConnRef, Who};
@@ -30,54 +33,82 @@ use crate::trace;
 /// laptop's lid, short enough to forget a lost one.
 const SESSION_LIFE: u64 = 24 * 3600;
 
+/// What waits for a shard's place, where one is full: rare, so boxed, and no part of an idle connection.
+type Wait = Pin<Box<dyn Future<Output = ()> + Send>>;
+
 /// A connection and what its own task knows of it.
-struct Session<'a> {
-    node: &'a Arc<Inner>,
+struct Session {
+    node: Arc<Inner>,
     conn: ConnRef,
     home: Option<RoomName>,
     /// The shards that may have something of it, by bit.
     shards: u64,
 }
 
-/// Runs a connection from its hello to its end.
-pub(crate) async fn run(
+/// Begins a connection: its hello, and the joins that are the server's. What comes back runs it to its end.
+// No `async fn`, and begun outside of the future: that holds what an idle connection needs, and nothing of its beginning.
+pub(crate) fn run(
     node: Arc<Inner>,
     socket: TcpStream,
     early: Bytes,
     ticket: Ticket,
     span: tracing::Span,
-) {
-    let Some(tenant) = node.tenants.get(&ticket.tenant) else { return };
-    let (outbound, mut reader) = ringway_edge::open(socket, &early, node.limits());
+) -> impl Future<Output = ()> + Send + 'static {
+    let mut begun = begin(node, socket, &early, ticket, &span);
+    // What came early keeps the handshake's whole buffer.
+    drop((early, span));
+    async move {
+        // Used where it lies: whatever is moved within a future has two places in it.
+        let Some((session, reader, wait)) = &mut begun else { return };
+        if let Some(wait) = wait.take() {
+            wait.await;
+        }
+        let ended = session.serve(reader).await;
+        if let Some(wait) = session.say_goodbye(ended) {
+            wait.await;
+        }
+        if let Some(finish) = begun.take().map(|(_, reader, _)| reader.finish()) {
+            finish.await;
+        }
+    }
+}
+
+fn begin(
+    node: Arc<Inner>,
+    socket: TcpStream,
+    early: &Bytes,
+    ticket: Ticket,
+    span: &tracing::Span,
+) -> Option<(Session, Reader, Option<Wait>)> {
+    let tenant = node.tenants.get(&ticket.tenant)?;
+    let (outbound, reader) = ringway_edge::open(socket, early, node.limits());
+    let Ticket { user, grants, join, session, room, since, conn, format, expires, .. } = ticket;
     let who = Who {
-        id: ticket.conn.clone(),
-        tenant: ticket.tenant.clone(),
-        user: ticket.user.clone(),
-        session: ticket.session.clone(),
-        format: ticket.format,
-        grants: ticket.grants.clone(),
-        expires: ticket.expires,
+        id: conn,
+        // Not the ticket's own copy of the name: one is enough for all connections of a tenant.
+        tenant: tenant.id.clone(),
+        user,
+        session,
+        format,
+        grants: node.grants.same(grants),
+        expires,
     };
     let conn = Conn::new(who, outbound, tenant.limits.rooms);
-    let mut session = Session { node: &node, conn: conn.clone(), home: ticket.room.clone(), shards: 0 };
-    session.say_hello(&span);
+    let mut session = Session { node, conn, home: room, shards: 0 };
+    session.say_hello(span);
+    let (node, conn) = (&session.node, &session.conn);
     // After the hello, which is first on every connection: from here on others may send to it.
-    node.registry.insert(&conn);
+    node.registry.insert(conn, clock::wall_seconds());
     node.metrics.opened.inc();
     node.metrics.connections.inc();
     if node.is_leaving() {
-        crate::leave::send_away(&conn);
+        crate::leave::send_away(conn);
     }
-    session.join_by_server(ticket, span).await;
-    let ended = session.serve(&mut reader).await;
-    node.registry.remove(&conn);
-    session.say_goodbye().await;
-    node.metrics.connections.dec();
-    node.metrics.closed(ended.code.map_or(1006, |code| code.0));
-    reader.finish().await;
+    let wait = session.join_by_server(since, join, span);
+    Some((session, reader, wait))
 }
 
-impl Session<'_> {
+impl Session {
     fn say_hello(&self, span: &tracing::Span) {
         let conn = &self.conn;
         let now = clock::wall_seconds();
@@ -106,14 +137,19 @@ impl Session<'_> {
             node: Some(self.node.id.as_str().into()),
             trace: trace::traceparent_of(span),
         };
-        self.tell(&ServerFrame::Hello(hello));
+        // Whoever carries out the first join of the server's flushes it; without one `begin` does.
+        conn.outbound.push_for(&finished(conn.format, &ServerFrame::Hello(hello)), Due::Now);
     }
 
-    async fn join_by_server(&mut self, ticket: Ticket, span: tracing::Span) {
-        let mut since = ticket.since;
-        let rooms = ticket.room.into_iter().chain(ticket.join);
-        let mut seen = std::collections::HashSet::new();
-        for room in rooms {
+    fn join_by_server(
+        &mut self,
+        mut since: Option<Position>,
+        join: Vec<RoomName>,
+        span: &tracing::Span,
+    ) -> Option<Wait> {
+        let mut commands = Vec::new();
+        let mut seen = HashSet::new();
+        for room in self.home.clone().into_iter().chain(join) {
             if !seen.insert(room.clone()) {
                 continue;
             }
@@ -122,63 +158,78 @@ impl Session<'_> {
                 continue;
             }
             // `since` is the home room's, which is first.
-            let join =
-                Join { id: None, since: since.take(), last: None, by_server: true, span: span.clone() };
-            self.hand_to_shard(room, Op::Join(join)).await;
+            let span = trace::kept(span.clone());
+            let join = Join { id: None, since: since.take(), last: None, by_server: true, span };
+            commands.push(self.command(room, Op::Join(join)));
+        }
+        if commands.is_empty() {
+            self.conn.outbound.flush();
+        }
+        self.send(commands)
+    }
+
+    // No `async fn`, which would hold its arguments twice.
+    #[allow(clippy::manual_async_fn)]
+    fn serve(&mut self, reader: &mut Reader) -> impl Future<Output = Ended> + Send {
+        async move {
+            loop {
+                let mut frames = VecDeque::new();
+                let format = self.conn.format;
+                let read = reader.read(&mut |message| frames.push_back(decode(format, &message))).await;
+                while let Some(wait) = self.take_in(&mut frames) {
+                    wait.await;
+                }
+                if let Err(ended) = read {
+                    return ended;
+                }
+            }
         }
     }
 
-    async fn serve(&mut self, reader: &mut Reader) -> Ended {
-        loop {
-            let mut frames = Vec::new();
-            let format = self.conn.format;
-            let read = reader.read(&mut |message| frames.push(decode(format, &message))).await;
-            for frame in frames {
-                // What came before the end is done, whoever ended it: only what no reader could follow ends the rest too.
-                match frame {
-                    Ok(frame) => self.handle(frame).await,
-                    Err(bad) => {
-                        if self.refuse_bad(bad).is_break() {
-                            break;
-                        }
+    /// Handles frames up to the first after which something is to be awaited.
+    // A function, so that no frame's place is kept in the future of an idle connection.
+    fn take_in(&mut self, frames: &mut VecDeque<Result<ClientFrame, Bad>>) -> Option<Wait> {
+        // What came before the end is done, whoever ended it: only what no reader could follow ends the rest too.
+        while let Some(frame) = frames.pop_front() {
+            match frame {
+                Ok(frame) => {
+                    if let Some(wait) = self.handle(frame) {
+                        return Some(wait);
+                    }
+                }
+                Err(bad) => {
+                    if self.refuse_bad(bad).is_break() {
+                        frames.clear();
                     }
                 }
             }
-            if let Err(ended) = read {
-                return ended;
-            }
         }
+        None
     }
 
-    async fn say_goodbye(&self) {
-        for (index, shard) in self.node.shards.iter().enumerate() {
-            if self.shards & (1 << index) != 0 {
-                // A shard that has ended has no members either.
-                let _ = shard.send(Command::Gone(self.conn.clone())).await;
-            }
-        }
+    fn say_goodbye(&self, ended: Ended) -> Option<Wait> {
+        let (node, conn) = (&self.node, &self.conn);
+        node.registry.remove(conn);
+        node.metrics.connections.dec();
+        node.metrics.closed(ended.code.map_or(1006, |code| code.0));
+        self.tell_shards(|| Command::Gone(conn.clone()))
     }
 
-    async fn handle(&mut self, frame: ClientFrame) {
+    /// Does what a frame asks for. What comes back is to be awaited before the next.
+    fn handle(&mut self, frame: ClientFrame) -> Option<Wait> {
         match frame {
             ClientFrame::Ping { id } => self.ok(id, None),
-            ClientFrame::Auth(auth) => self.authenticate(auth).await,
+            ClientFrame::Auth(auth) => return self.authenticate(&auth),
             ClientFrame::Join(join) => {
-                let wish = Join {
-                    id: join.id,
-                    since: join.since,
-                    last: join.last,
-                    by_server: false,
-                    span: tracing::Span::none(),
-                };
-                self.if_allowed(Right::Join, join.id, join.room, Op::Join(wish)).await;
+                let wish =
+                    Join { id: join.id, since: join.since, last: join.last, by_server: false, span: None };
+                return self.if_allowed(Right::Join, join.id, join.room, Op::Join(wish));
             }
-            ClientFrame::Leave(leave) => self.hand_to_shard(leave.room, Op::Leave { id: leave.id }).await,
-            ClientFrame::Pub(publish) => self.publish(publish).await,
+            ClientFrame::Leave(leave) => return self.hand_to_shard(leave.room, Op::Leave { id: leave.id }),
+            ClientFrame::Pub(publish) => return self.publish(publish),
             ClientFrame::Members(members) => {
-                if let Some(room) = self.room_or_home(members.id, members.room) {
-                    self.if_allowed(Right::Presence, members.id, room, Op::Members { id: members.id }).await;
-                }
+                let room = self.room_or_home(members.id, members.room)?;
+                return self.if_allowed(Right::Presence, members.id, room, Op::Members { id: members.id });
             }
             ClientFrame::State(state) => {
                 self.no(
@@ -202,10 +253,11 @@ impl Session<'_> {
                 );
             }
         }
+        None
     }
 
-    async fn publish(&mut self, publish: Pub) {
-        let Some(room) = self.room_or_home(publish.id, publish.room) else { return };
+    fn publish(&mut self, publish: Pub) -> Option<Wait> {
+        let room = self.room_or_home(publish.id, publish.room)?;
         let span = trace::publish(&self.conn.tenant, &room, publish.trace.as_deref());
         let publication = Publication {
             ts: clock::wall_ms(),
@@ -221,16 +273,18 @@ impl Session<'_> {
             span: trace::traceparent_of(&span),
         };
         let op = Op::Publish { id: publish.id, publication: Box::new(publication), span };
-        self.if_allowed(Right::Publish, publish.id, room, op).await;
+        self.if_allowed(Right::Publish, publish.id, room, op)
     }
 
-    async fn authenticate(&mut self, auth: Auth) {
+    fn authenticate(&mut self, auth: &Auth) -> Option<Wait> {
         let now = clock::wall_seconds();
         let Some(keys) = self.node.keys.get(&self.conn.tenant) else {
             if self.node.settings.open {
-                return self.ok(auth.id, Some(OkResult::Auth(AuthResult { expires: None })));
+                self.ok(auth.id, Some(OkResult::Auth(AuthResult { expires: None })));
+            } else {
+                self.no(auth.id, None, &No::new(Code::TokenInvalid, "the tenant has no keys"));
             }
-            return self.no(auth.id, None, &No::new(Code::TokenInvalid, "the tenant has no keys"));
+            return None;
         };
         let identity = match keys.verify(&auth.token, now) {
             Ok(identity) if identity.tenant == self.conn.tenant && identity.user == self.conn.user => {
@@ -238,7 +292,8 @@ impl Session<'_> {
             }
             Ok(_) | Err(TokenError::OtherTenant) => {
                 let no = No::new(Code::TokenInvalid, "the token is another tenant's or user's");
-                return self.no(auth.id, None, &no);
+                self.no(auth.id, None, &no);
+                return None;
             }
             Err(error) => {
                 let refusal = ServerFrame::Err(Refusal {
@@ -248,30 +303,37 @@ impl Session<'_> {
                     message: Some(error.to_string().into()),
                     retry: None,
                 });
-                return self.tell(&refusal);
+                self.tell(&refusal);
+                return None;
             }
         };
-        self.conn.renew(identity.grants.clone(), identity.expires);
-        self.regrant(&identity.grants).await;
+        let grants = self.node.grants.same(identity.grants);
+        self.conn.renew(grants.clone(), identity.expires);
+        self.node.registry.watch_end(&self.conn, now);
+        let told = self.tell_shards(|| Command::Regranted(self.conn.clone(), grants.clone()));
+        let (conn, id) = (self.conn.clone(), auth.id);
         let expires = identity.expires.map(|at| at.saturating_sub(now));
-        self.ok(auth.id, Some(OkResult::Auth(AuthResult { expires })));
-    }
-
-    async fn regrant(&self, grants: &Grants) {
-        for (index, shard) in self.node.shards.iter().enumerate() {
-            if self.shards & (1 << index) != 0 {
-                // A shard that has ended has no members either.
-                let _ = shard.send(Command::Regranted(self.conn.clone(), grants.clone())).await;
+        let answer = move || {
+            ok(&conn, id, Some(OkResult::Auth(AuthResult { expires })));
+        };
+        match told {
+            None => answer(),
+            Some(wait) => {
+                return Some(Box::pin(async move {
+                    wait.await;
+                    answer();
+                }));
             }
         }
+        None
     }
 
-    async fn if_allowed(&mut self, right: Right, id: Option<u64>, room: RoomName, op: Op) {
+    fn if_allowed(&mut self, right: Right, id: Option<u64>, room: RoomName, op: Op) -> Option<Wait> {
         if self.may(right, &room) {
-            self.hand_to_shard(room, op).await;
-        } else {
-            self.no(id, Some(room), &No::new(Code::Forbidden, "the token doesn't allow that in this room"));
+            return self.hand_to_shard(room, op);
         }
+        self.no(id, Some(room), &No::new(Code::Forbidden, "the token doesn't allow that in this room"));
+        None
     }
 
     fn may(&self, right: Right, room: &RoomName) -> bool {
@@ -286,13 +348,41 @@ impl Session<'_> {
         room
     }
 
-    async fn hand_to_shard(&mut self, room: RoomName, op: Op) {
+    fn hand_to_shard(&mut self, room: RoomName, op: Op) -> Option<Wait> {
+        let command = self.command(room, op);
+        self.send([command])
+    }
+
+    fn command(&mut self, room: RoomName, op: Op) -> (usize, Command) {
         let slot = Slot::of_room(&self.conn.tenant, &room);
         let index = self.node.shard_of(slot);
         self.shards |= 1 << index;
         let room = RoomKey { tenant: self.conn.tenant.clone(), room };
-        // A shard ends only after all connections have.
-        let _ = self.node.shards[index].send(Command::Client { conn: self.conn.clone(), room, op }).await;
+        (index, Command::Client { conn: self.conn.clone(), room, op })
+    }
+
+    /// Tells every shard that may have something of this connection.
+    fn tell_shards(&self, command: impl Fn() -> Command) -> Option<Wait> {
+        let mine = (0..self.node.shards.len()).filter(|index| self.shards & (1 << index) != 0);
+        self.send(mine.map(|index| (index, command())).collect::<Vec<_>>())
+    }
+
+    /// Sends to shards, in order. From the first on whose shard has no place, they wait.
+    fn send(&self, commands: impl IntoIterator<Item = (usize, Command)>) -> Option<Wait> {
+        let mut commands = commands.into_iter();
+        while let Some((index, command)) = commands.next() {
+            // A shard that has ended has no members, and ends only after all connections have.
+            if let Err(TrySendError::Full(command)) = self.node.shards[index].try_send(command) {
+                let rest: Vec<_> = std::iter::once((index, command)).chain(commands).collect();
+                let node = self.node.clone();
+                return Some(Box::pin(async move {
+                    for (index, command) in rest {
+                        let _ = node.shards[index].send(command).await;
+                    }
+                }));
+            }
+        }
+        None
     }
 
     /// Answers what is no frame; `Break` where that ends the connection.
@@ -324,9 +414,7 @@ impl Session<'_> {
     }
 
     fn ok(&self, id: Option<u64>, result: Option<OkResult>) {
-        if id.is_some() {
-            self.tell(&ServerFrame::Ok(Answer { id, room: None, data: None, result }));
-        }
+        ok(&self.conn, id, result);
     }
 
     fn no(&self, id: Option<u64>, room: Option<RoomName>, no: &No) {
@@ -336,6 +424,13 @@ impl Session<'_> {
 
     fn tell(&self, frame: &ServerFrame) {
         self.conn.send(&finished(self.conn.format, frame));
+    }
+}
+
+fn ok(conn: &ConnRef, id: Option<u64>, result: Option<OkResult>) {
+    if id.is_some() {
+        let frame = ServerFrame::Ok(Answer { id, room: None, data: None, result });
+        conn.send(&finished(conn.format, &frame));
     }
 }
 
@@ -350,5 +445,24 @@ fn decode(format: Format, message: &Message<'_>) -> Result<ClientFrame, Bad> {
         (Format::Json, Message::Text(text)) => codec::decode_client(format, text).map_err(Bad::Frame),
         (Format::Msgpack, Message::Binary(bytes)) => codec::decode_client(format, bytes).map_err(Bad::Frame),
         _ => Err(Bad::WrongKind),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The size of what a function gives back.
+    fn size_given<A, F: Future>(
+        _: impl FnOnce(Arc<Inner>, TcpStream, Bytes, A, tracing::Span) -> F,
+    ) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn an_idle_session_is_small() {
+        // With tokio's own words it fits into three times 128 bytes, which tasks are multiples of.
+        let size = size_given(run);
+        assert!(size <= 272, "{size}");
     }
 }

@@ -98,6 +98,14 @@ fn child(parent: Option<&str>, make: impl FnOnce() -> Span) -> Span {
     span
 }
 
+/// A span that is held until something has happened: a box of nothing while nobody traces.
+pub(crate) type Kept = Option<Box<Span>>;
+
+/// See [`Kept`].
+pub(crate) fn kept(span: Span) -> Kept {
+    (!span.is_none()).then(|| Box::new(span))
+}
+
 /// The span as others refer to it; none where there is nothing to refer to.
 pub(crate) fn traceparent_of(span: &Span) -> Option<Arc<str>> {
     ringway_telemetry::traceparent_of(span).map(Into::into)

@@ -10,17 +10,18 @@ use super::{Room, Standing};
 
 impl<H: Handles> Room<H> {
     pub(super) fn heard(&mut self, s: &mut impl Surroundings<H>, from: &NodeId, body: LiveBody) {
-        let (epoch, offset, publication) = match body {
-            LiveBody::Publication { epoch, offset, publication } => (epoch, offset, Some(publication)),
-            LiveBody::Mark { epoch, offset } => (epoch, offset, None),
+        let (epoch, offset, numbers, publication) = match body {
+            LiveBody::Publication { epoch, offset, publication } => (epoch, offset, true, Some(publication)),
+            LiveBody::Unread { epoch, offset, .. } => (epoch, offset, true, None),
+            LiveBody::Mark { epoch, offset } => (epoch, offset, false, None),
         };
         if self.epoch.is_some_and(|known| epoch < known) {
             return self.heard_lesser(s, from, epoch, offset);
         }
         if !(self.follows() && self.epoch == Some(epoch)) {
-            let before = if publication.is_some() { offset.saturating_sub(1) } else { offset };
+            let before = if numbers { offset.saturating_sub(1) } else { offset };
             // Who marks needn't hold the room any more, and what is old says nothing new.
-            let news = publication.is_some() && offset > self.log.number();
+            let news = numbers && offset > self.log.number();
             let holder = self.holder.clone().filter(|_| self.epoch == Some(epoch) && !news);
             self.learn(s, epoch, holder.or_else(|| Some(from.clone())), before);
         }
@@ -277,6 +278,35 @@ mod tests {
         assert_eq!(stage.done(), ["ask n3: take"]);
         stage.reply(&mut room, Ok(state(epoch(5), 0, 4)));
         assert_eq!(stage.done(), ["live 5 a"]);
+    }
+
+    fn unread(epoch: Epoch, offset: u64) -> LiveBody {
+        LiveBody::Unread { epoch, offset, publication: bytes::Bytes::from_static(b"anything").into() }
+    }
+
+    #[test]
+    fn where_nobody_follows_a_number_says_as_much_unread() {
+        for body in [live, unread] {
+            let (mut room, mut stage) = stage("n1");
+            for (ms, offset) in [(5, 4), (5, 5), (4, 9), (6, 1), (6, 3)] {
+                assert!(!room.looks_into_publications());
+                let lesser = if ms == 4 { &["ask n3: greater"][..] } else { &[] };
+                assert_eq!(hear(&mut room, &mut stage, "n3", body(epoch(ms), offset)), lesser);
+            }
+            assert_eq!((room.epoch, room.log.number()), (Some(epoch(6)), 2));
+            assert_eq!(room.holder, Some(node("n3")));
+        }
+    }
+
+    #[test]
+    fn who_follows_or_holds_looks_into_publications() {
+        let (mut room, mut stage) = following(3);
+        assert!(room.looks_into_publications());
+        assert_eq!(hear(&mut room, &mut stage, "n2", unread(epoch(1), 4)), ["ask n2: sync"], "as if lost");
+        assert!(room.leave(&mut stage, &"a".parse().expect("an id")));
+        assert!(!room.looks_into_publications());
+        let (room, ..) = crate::room::scene::holding();
+        assert!(room.members() == 0 && room.looks_into_publications());
     }
 
     #[test]

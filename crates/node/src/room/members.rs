@@ -148,14 +148,17 @@ impl<C: Member> Members<C> {
     /// Those who get the publication `offset` of the room, which has just come to it; `but` is its publisher where it
     /// doesn't want it back. Everyone is level afterwards, or further, or waits, or nowhere.
     pub(crate) fn due(&self, offset: u64, but: Option<&ConnId>) -> impl Iterator<Item = &C> {
-        let plain = self.odd == 0 && but.is_none();
-        self.seats.iter().filter_map(move |seat| {
-            let due = plain
-                || (match seat.at {
+        let plain = self.odd == 0;
+        // Looked up once: to compare everyone's id would mean to fetch it from memory.
+        let but = but.and_then(|conn| self.find(conn));
+        self.seats.iter().enumerate().filter_map(move |(index, seat)| {
+            let due = (plain
+                || match seat.at {
                     At::Level => true,
                     At::Beyond(has) => has < offset,
                     At::Nowhere | At::Waiting => false,
-                } && but != Some(seat.conn.id()));
+                })
+                && but != Some(index);
             due.then_some(&seat.conn)
         })
     }

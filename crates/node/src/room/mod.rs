@@ -35,7 +35,10 @@ use std::time::Duration;
 use log::Log;
 pub(crate) use log::{Entry, Replay};
 use mark::Marks;
+#[cfg(not(feature = "bench"))]
 use members::Members;
+#[cfg(feature = "bench")]
+pub(crate) use members::{At, Members};
 pub(crate) use surroundings::{
     AskError, AskId, Gap, GapReason, Handles, Joined, Member, Outcome, Surroundings, TAKE_COUNTS_LATE, Timer,
 };
@@ -186,10 +189,14 @@ impl<H: Handles> Room<H> {
         self.pump(s);
     }
 
-    /// Something on the room's live subject. What this node sent itself is ignored.
+    /// Something on the room's live subject. What this node sent itself is ignored. What is published may come unread
+    /// unless the room [looks into it](Self::looks_into_publications); then it counts as lost on its way.
     pub(crate) fn live(&mut self, s: &mut impl Surroundings<H>, from: &NodeId, body: LiveBody) {
         if from != s.me() {
-            self.used = s.now();
+            // Where nobody is, only the owner has to know: another node would hear a busy room for ever.
+            if !self.members.is_empty() || self.has_number() || s.owner().as_ref() == Some(s.me()) {
+                self.used = s.now();
+            }
             self.heard(s, from, body);
         }
     }
@@ -275,6 +282,13 @@ impl<H: Handles> Room<H> {
         self.log.trim(s.wall_ms());
         let now = s.now();
         self.late_takes.retain(|(_, until)| *until > now);
+        // What was busy once keeps no room for more.
+        if self.queue.is_empty() {
+            self.queue = VecDeque::new();
+        }
+        if self.entering.is_empty() {
+            self.entering = VecDeque::new();
+        }
         self.members.is_empty()
             && self.taking.is_none()
             && self.late_takes.is_empty()
@@ -285,6 +299,16 @@ impl<H: Handles> Room<H> {
             && self.notes.is_empty()
             && self.marks.quiet()
             && now >= self.used + limits::FORGET_AFTER
+    }
+
+    /// Whether its replay buffer holds anything that grows too old.
+    pub(crate) fn keeps_publications(&self) -> bool {
+        self.log.base() < self.log.number()
+    }
+
+    /// Whether what is published by others is needed here, not only its number.
+    pub(crate) fn looks_into_publications(&self) -> bool {
+        !self.members.is_empty() || self.follows()
     }
 
     /// Connections that joined, or wait for their join's answer.
@@ -341,6 +365,17 @@ mod tests {
         stage.now += 2 * limits::FORGET_AFTER;
         assert!(!room.idle(&mut stage));
         stage.reply(&mut room, Err(AskError::Timeout));
+        assert!(room.idle(&mut stage));
+    }
+
+    #[test]
+    fn a_room_that_its_last_member_left_is_forgotten_though_others_go_on() {
+        let (mut room, mut stage) = following(3);
+        assert!(room.leave(&mut stage, &conn("a")));
+        for offset in 4..=10 {
+            stage.now += limits::FORGET_AFTER / 6;
+            room.live(&mut stage, &scene::node("n2"), scene::live(scene::epoch(1), offset));
+        }
         assert!(room.idle(&mut stage));
     }
 

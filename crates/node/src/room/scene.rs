@@ -213,6 +213,7 @@ impl Surroundings<Hand> for Stage {
             LiveBody::Publication { offset, publication, .. } => {
                 format!("live {offset} {}", word(&publication))
             }
+            LiveBody::Unread { offset, .. } => format!("live {offset} unread"),
             LiveBody::Mark { offset, .. } => format!("mark {offset}"),
         });
     }

@@ -118,7 +118,7 @@ impl Surroundings<Real> for Around<'_> {
     fn live(&mut self, body: LiveBody) {
         let span = match &body {
             LiveBody::Publication { publication, .. } => trace::send(publication.span.as_deref(), self.key),
-            LiveBody::Mark { .. } => tracing::Span::none(),
+            LiveBody::Unread { .. } | LiveBody::Mark { .. } => tracing::Span::none(),
         };
         let message = LiveMessage {
             from: self.core.placement.me.clone(),
@@ -191,12 +191,8 @@ impl Surroundings<Real> for Around<'_> {
     fn deliver<'a>(&mut self, entry: &Entry, epoch: Option<Epoch>, to: impl Iterator<Item = &'a ConnRef>) {
         let span = trace::fanout(entry.publication.span.as_deref(), self.key);
         let frame = self.msg(entry, epoch);
-        let mut shared = Shared::new(&frame);
-        let mut delivered = 0;
-        for conn in to {
-            self.core.push(conn, shared.of(conn.format));
-            delivered += 1;
-        }
+        let window = self.core.tenants.class_of(&self.key.room).flush_window;
+        let delivered = self.core.cast(Shared::new(&frame), window, to);
         span.record("ringway.members", delivered);
         self.core.metrics.delivered(self.core.placement.is_mine(self.slot), delivered);
     }

@@ -28,6 +28,9 @@ const JOIN_AGAIN: Duration = Duration::from_millis(20);
 impl Shard {
     /// A request comes in: it is done at once, or waits behind others of its connection and room.
     pub(super) fn client(&mut self, conn: &ConnRef, room: &RoomKey, op: Op) {
+        if matches!(&op, Op::Join(join) if join.by_server) {
+            self.core.take_over_flush(conn);
+        }
         match self.core.guests.enter(conn, room, op) {
             Entry::Now(op) => self.start(conn, room, vec![op]),
             Entry::Waits => {}

@@ -12,6 +12,7 @@ use super::tally::RoomTally;
 use crate::conn::ConnRef;
 use crate::placement::Placement;
 use crate::room::{AskError, AskId};
+use crate::trace::Kept;
 
 /// A room's full name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -66,7 +67,7 @@ pub(crate) struct Join {
     pub(crate) last: Option<u32>,
     pub(crate) by_server: bool,
     /// Ends when the join is answered.
-    pub(crate) span: tracing::Span,
+    pub(crate) span: Kept,
 }
 
 impl Op {

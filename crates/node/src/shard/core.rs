@@ -7,7 +7,7 @@ use std::time::Duration;
 use ringway_backplane::Backplane;
 use ringway_backplane::message::{Answer, LiveMessage};
 use ringway_config::Tenants;
-use ringway_edge::Frame;
+use ringway_edge::{Due, Frame, Outbound, Pushed};
 use ringway_protocol::frame::Position;
 use ringway_protocol::name::{ConnId, GroupId, TenantId};
 use tokio::sync::{Semaphore, mpsc};
@@ -15,11 +15,13 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use super::command::{Command, RoomKey};
+use super::crowd::{Crowd, MANY, WARMED};
 use super::guests::Guests;
 use super::questions::UNDER_WAY;
 use super::tally::Tallies;
 use super::timers::Timers;
 use crate::conn::ConnRef;
+use crate::encode;
 use crate::live_count::LiveCount;
 use crate::metrics::NodeMetrics;
 use crate::placement::Placement;
@@ -32,10 +34,12 @@ pub(crate) enum Wake {
     Room { room: RoomKey, timer: Timer },
     /// A join that waited for its connection to take what it was sent.
     Join { conn: ConnRef, room: RoomKey, since: Option<Position>, last: Option<u32> },
+    /// Publications that waited for others to leave with have waited long enough.
+    Flush(Vec<Arc<Outbound>>),
     /// Tell rooms' owners how many are here.
     Tally,
     /// Forget rooms that nobody needs.
-    Sweep { round: u64 },
+    Sweep,
 }
 
 /// How often changed numbers are told to rooms' owners.
@@ -44,7 +48,7 @@ pub(crate) const TALLY_EVERY: Duration = Duration::from_millis(250);
 /// How often rooms without members are looked at.
 pub(crate) const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
-/// Every so many sweeps all rooms are looked at: their replay buffers lose what is too old.
+/// Within so many sweeps each watched room was looked at: its replay buffer loses what is too old.
 pub(crate) const SWEEPS_OF_ALL: u64 = 30;
 
 /// What all shards of a node share.
@@ -76,8 +80,10 @@ pub(crate) struct Core {
     pub(crate) done: VecDeque<(ConnId, RoomKey)>,
     /// What the present call has caused, to be handled when it is over.
     pub(crate) later: VecDeque<Command>,
-    /// Connections with frames that haven't been written yet.
-    touched: Vec<ConnRef>,
+    /// Connections to be flushed at the end of this pass.
+    touched: Vec<Arc<Outbound>>,
+    /// Connections to be flushed in their turn.
+    pub(crate) crowd: Crowd,
     asks: u64,
 }
 
@@ -97,9 +103,11 @@ impl Core {
         inbox: mpsc::Sender<Command>,
         live: mpsc::Sender<LiveMessage>,
     ) -> Self {
+        let threads = tokio::runtime::Handle::current().metrics().num_workers();
+        let crowd = Crowd::new(threads, shared.tasks.clone());
         let mut timers = Timers::new();
         timers.add(Instant::now() + TALLY_EVERY, Wake::Tally);
-        timers.add(Instant::now() + SWEEP_EVERY, Wake::Sweep { round: 1 });
+        timers.add(Instant::now() + SWEEP_EVERY, Wake::Sweep);
         Self {
             shared,
             placement,
@@ -113,6 +121,7 @@ impl Core {
             done: VecDeque::new(),
             later: VecDeque::new(),
             touched: Vec::new(),
+            crowd,
             asks: 0,
         }
     }
@@ -136,10 +145,65 @@ impl Core {
         self.later.push_back(Command::Answered { room, ask, result });
     }
 
-    /// Adds a frame to what a connection gets at the end of this pass.
+    /// Adds a frame to what a connection gets at the end of this pass. What waits for it already leaves with it.
     pub(crate) fn push(&mut self, conn: &ConnRef, frame: &Frame) {
-        if conn.outbound.push(frame) && conn.touch() {
-            self.touched.push(conn.clone());
+        if conn.outbound.push_for(frame, Due::Now) == Pushed::Promised {
+            self.touched.push(conn.outbound.clone());
+        }
+    }
+
+    /// A connection begins, and its hello waits to be written: by this pass, together with the answer to its first join
+    /// where that is known at once.
+    pub(crate) fn take_over_flush(&mut self, conn: &ConnRef) {
+        self.touched.push(conn.outbound.clone());
+    }
+
+    /// Adds a publication to what these connections get: at the end of this pass, where they are many in their turn,
+    /// or after `window` if that isn't zero. Returns how many they are.
+    pub(crate) fn cast<'a>(
+        &mut self,
+        mut frame: encode::Shared<'_>,
+        window: Duration,
+        to: impl Iterator<Item = &'a ConnRef>,
+    ) -> u64 {
+        let due = match to.size_hint().1 {
+            _ if !window.is_zero() => Due::Later,
+            Some(most) if most < MANY => Due::Now,
+            _ => Due::Soon,
+        };
+        let mut promised = if due == Due::Now { std::mem::take(&mut self.touched) } else { Vec::new() };
+        let mut count = 0;
+        let mut to = to.map(|conn| (conn.format, &conn.outbound));
+        let mut some = Vec::with_capacity(WARMED);
+        loop {
+            some.clear();
+            some.extend(to.by_ref().take(WARMED));
+            if some.is_empty() {
+                break;
+            }
+            some.iter().for_each(|(_, outbound)| outbound.warm());
+            for (format, outbound) in &some {
+                if outbound.push_for(frame.of(*format), due) == Pushed::Promised {
+                    promised.push(Arc::clone(outbound));
+                }
+            }
+            count += some.len() as u64;
+        }
+        match due {
+            Due::Later if promised.is_empty() => {}
+            Due::Later => self.timers.add(Instant::now() + window, Wake::Flush(promised)),
+            Due::Soon => self.crowd.add(promised),
+            Due::Now => self.touched = promised,
+        }
+        count
+    }
+
+    /// Frames for these have waited long enough.
+    pub(crate) fn flush_these(&mut self, mut conns: Vec<Arc<Outbound>>) {
+        if conns.len() < MANY {
+            self.touched.append(&mut conns);
+        } else {
+            self.crowd.add(conns);
         }
     }
 

@@ -7,7 +7,7 @@ use ringway_backplane::message::{Answer, Ask, LiveBody, LiveMessage, Question};
 use ringway_protocol::Code;
 use ringway_ring::Slot;
 
-use super::around::Asker;
+use super::around::{Around, Asker};
 use super::tally::Count;
 use super::{RoomKey, Shard};
 use crate::placement::Placement;
@@ -17,29 +17,34 @@ use crate::trace;
 impl Shard {
     pub(super) fn live(&mut self, message: LiveMessage) {
         let key = RoomKey { tenant: message.tenant, room: message.room };
-        let is_publication = matches!(message.body, LiveBody::Publication { .. });
-        let Some(hosted) = self.rooms.get(&key) else {
+        let is_publication = !matches!(message.body, LiveBody::Mark { .. });
+        // Once per message: what nobody here wants should cost next to nothing.
+        let Some(hosted) = self.rooms.get_mut(&key) else {
             if is_publication {
                 self.core.metrics.received(false);
             }
             return;
         };
+        let (from, mut body) = (message.from, message.body);
+        if hosted.machine.looks_into_publications() {
+            let Some(read) = body.read(self.core.backplane.counters()) else { return };
+            body = read;
+        }
+        let mut span = tracing::Span::none();
         if is_publication {
             self.core.metrics.received(hosted.machine.members() > 0);
-        }
-        let (from, mut body) = (message.from, message.body);
-        let span = match &mut body {
-            LiveBody::Publication { publication, .. } => {
-                let span = trace::receive(message.traceparent.as_deref(), &key.tenant, Some(&key.room));
-                // Over memory the sender's own buffer has it as well, in its own span.
-                if publication.span.is_some() || !span.is_none() {
-                    Arc::make_mut(publication).span = trace::traceparent_of(&span);
-                }
-                span
+            span = trace::receive(message.traceparent.as_deref(), &key.tenant, Some(&key.room));
+            // Over memory the sender's own buffer has it as well, in its own span.
+            if let LiveBody::Publication { publication, .. } = &mut body
+                && (publication.span.is_some() || !span.is_none())
+            {
+                Arc::make_mut(publication).span = trace::traceparent_of(&span);
             }
-            LiveBody::Mark { .. } => tracing::Span::none(),
-        };
-        self.with_room(&key, |machine, around| machine.live(around, &from, body));
+        }
+        // No look whether it is listened to: it is, or nothing would have come.
+        let (key, slot, group) = (&key, hosted.slot, &hosted.group);
+        let mut around = Around { core: &mut self.core, key, slot, group };
+        hosted.machine.live(&mut around, &from, body);
         drop(span);
     }
 

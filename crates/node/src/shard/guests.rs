@@ -3,12 +3,18 @@
 //! A **lane** keeps the order of one connection's requests about one room: one is under way, the others wait behind
 //! it. It exists only while something is under way.
 
-use std::collections::{HashMap, VecDeque};
+mod places;
 
+use std::collections::VecDeque;
+use std::hash::{BuildHasher, RandomState};
+
+use hashbrown::HashTable;
 use ringway_protocol::name::ConnId;
 
+use self::places::Places;
 use super::command::{Op, RoomKey};
 use crate::conn::ConnRef;
+use crate::trace::Kept;
 
 /// More waiting requests than this about one room: refused with `retry`.
 const LANE_BOUND: usize = 1_024;
@@ -31,20 +37,22 @@ pub(crate) struct JoinAnswer {
     pub(crate) id: Option<u64>,
     pub(crate) by_server: bool,
     /// Ends when the join is answered.
-    pub(crate) _span: tracing::Span,
+    pub(crate) _span: Kept,
 }
 
 #[derive(Debug)]
 pub(crate) struct Guest {
     pub(crate) conn: ConnRef,
-    pub(crate) rooms: HashMap<RoomKey, Membership>,
-    lanes: HashMap<RoomKey, VecDeque<Op>>,
+    pub(crate) rooms: Places,
     gone: bool,
 }
 
+/// Found by their connection's id, which no entry repeats.
 #[derive(Debug, Default)]
 pub(crate) struct Guests {
-    by_id: HashMap<ConnId, Guest>,
+    // Boxed: a table has up to twice as many places as guests.
+    by_id: HashTable<Box<Guest>>,
+    hasher: RandomState,
 }
 
 /// What to do with a request that came in.
@@ -58,73 +66,92 @@ pub(crate) enum Entry {
 }
 
 impl Guests {
+    fn get(&self, id: &ConnId) -> Option<&Guest> {
+        self.by_id.find(self.hasher.hash_one(id), |guest| guest.conn.id == *id).map(|guest| &**guest)
+    }
+
     pub(crate) fn get_mut(&mut self, id: &ConnId) -> Option<&mut Guest> {
-        self.by_id.get_mut(id)
+        self.by_id.find_mut(self.hasher.hash_one(id), |guest| guest.conn.id == *id).map(|guest| &mut **guest)
     }
 
     /// A request enters its lane.
     pub(crate) fn enter(&mut self, conn: &ConnRef, room: &RoomKey, op: Op) -> Entry {
-        let guest = self.by_id.entry(conn.id.clone()).or_insert_with(|| Guest {
-            conn: conn.clone(),
-            rooms: HashMap::new(),
-            lanes: HashMap::new(),
-            gone: false,
-        });
-        match guest.lanes.get_mut(room) {
-            Some(lane) if lane.len() >= LANE_BOUND => Entry::Full(op),
-            Some(lane) => {
-                lane.push_back(op);
-                Entry::Waits
-            }
-            None => {
-                guest.lanes.insert(room.clone(), VecDeque::new());
-                Entry::Now(op)
-            }
+        let Self { by_id, hasher } = self;
+        let hash = hasher.hash_one(&conn.id);
+        let found =
+            by_id.entry(hash, |guest| guest.conn.id == conn.id, |guest| hasher.hash_one(&guest.conn.id));
+        let mut found = found
+            .or_insert_with(|| Box::new(Guest { conn: conn.clone(), rooms: Places::default(), gone: false }));
+        let lane = found.get_mut().rooms.lane(room);
+        if !lane.busy {
+            lane.busy = true;
+            return Entry::Now(op);
         }
+        let waiting = lane.waiting.get_or_insert_default();
+        if waiting.len() >= LANE_BOUND {
+            return Entry::Full(op);
+        }
+        waiting.push_back(op);
+        Entry::Waits
     }
 
     /// What was under way in this lane is done: what comes next, if anything does. Publications that wait together
     /// come together.
     pub(crate) fn done(&mut self, id: &ConnId, room: &RoomKey) -> Option<(ConnRef, Vec<Op>)> {
-        let guest = self.by_id.get_mut(id)?;
-        let lane = guest.lanes.get_mut(room)?;
-        let Some(first) = lane.pop_front() else {
-            guest.lanes.remove(room);
+        let guest = self.get_mut(id)?;
+        let lane = guest.rooms.lane_if_busy(room)?;
+        let Some(first) = lane.waiting.as_mut().and_then(|waiting| waiting.pop_front()) else {
+            guest.rooms.end_lane(room);
             self.tidy(id);
             return None;
         };
         let mut next = vec![first];
-        if let Op::Publish { publication, .. } = &next[0] {
+        if let (Op::Publish { publication, .. }, Some(waiting)) = (&next[0], &mut lane.waiting) {
             let mut bytes = publication.data.msgpack_len();
             while next.len() < BATCH && bytes < BATCH_BYTES {
-                let Some(Op::Publish { publication, .. }) = lane.front() else { break };
+                let Some(Op::Publish { publication, .. }) = waiting.front() else { break };
                 bytes += publication.data.msgpack_len();
-                next.extend(lane.pop_front());
+                next.extend(waiting.pop_front());
             }
         }
         Some((guest.conn.clone(), next))
     }
 
     /// The connection has ended. Gives back the rooms that it is in; publications that it has sent still go out.
-    pub(crate) fn gone(&mut self, id: &ConnId) -> HashMap<RoomKey, Membership> {
-        let Some(guest) = self.by_id.get_mut(id) else { return HashMap::new() };
+    pub(crate) fn gone(&mut self, id: &ConnId) -> Vec<(RoomKey, Membership)> {
+        let Some(guest) = self.get_mut(id) else { return Vec::new() };
         guest.gone = true;
-        let rooms = std::mem::take(&mut guest.rooms);
-        for lane in guest.lanes.values_mut() {
-            lane.retain(|op| matches!(op, Op::Publish { .. }));
-        }
+        let rooms = guest.rooms.take_memberships();
+        let publications = |waiting: &mut VecDeque<Op>| waiting.retain(|op| matches!(op, Op::Publish { .. }));
+        guest.rooms.lanes_that_wait().for_each(publications);
         self.tidy(id);
         rooms
     }
 
     pub(crate) fn is_gone(&self, id: &ConnId) -> bool {
-        self.by_id.get(id).is_none_or(|g| g.gone)
+        self.get(id).is_none_or(|g| g.gone)
     }
 
     /// Forgets a guest that has nothing here any more.
     pub(crate) fn tidy(&mut self, id: &ConnId) {
-        if self.by_id.get(id).is_some_and(|g| g.lanes.is_empty() && g.rooms.is_empty()) {
-            self.by_id.remove(id);
+        let hash = self.hasher.hash_one(id);
+        let found = self.by_id.find_entry(hash, |guest| guest.conn.id == *id && guest.rooms.is_unused());
+        if let Ok(found) = found {
+            found.remove();
         }
+        if self.by_id.is_empty() {
+            self.by_id = HashTable::new();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_guest_in_one_room_is_small() {
+        // A connection, a room's two names, and a few words: no table of its own.
+        assert!(size_of::<Guest>() <= 112, "{}", size_of::<Guest>());
     }
 }

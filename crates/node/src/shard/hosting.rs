@@ -4,6 +4,7 @@ use ringway_backplane::{Interest, Scope, Subscription};
 use ringway_ring::Slot;
 
 use super::around::{Around, Real};
+use super::core::SWEEPS_OF_ALL;
 use super::rooms::{Hosted, Listening, Waiting};
 use super::{Command, RoomKey, Shard};
 use crate::room::{Replay, Room};
@@ -22,6 +23,7 @@ impl Shard {
             machine: Room::new(Replay { messages: replay.messages as usize, age: replay.age }),
             listening: Listening::No,
             waiting: Vec::new(),
+            watched: false,
         };
         self.rooms.insert(key.clone(), hosted);
         true
@@ -36,7 +38,11 @@ impl Shard {
         let wanted = hosted.machine.members() > 0
             || hosted.machine.is_holder()
             || self.core.placement.is_mine(hosted.slot);
-        if wanted && matches!(hosted.listening, Listening::No) {
+        let (listens, watched) = (!matches!(hosted.listening, Listening::No), hosted.watched);
+        if !watched && hosted.machine.keeps_publications() {
+            self.rooms.quiet(key);
+        }
+        if wanted && !listens {
             self.listen(key);
         }
     }
@@ -81,10 +87,10 @@ impl Shard {
         }
     }
 
-    /// Forgets rooms that nobody needs, of those that may have become so or, now and then, of all.
-    pub(super) fn sweep(&mut self, all: bool) {
-        let keys = if all { self.rooms.keys() } else { self.rooms.take_quiet() };
-        for key in keys {
+    /// Looks at some of the rooms that may have become needless, or keep what may be too old, and forgets those that
+    /// nobody needs. Within [`SWEEPS_OF_ALL`] sweeps it has looked at each.
+    pub(super) fn sweep(&mut self) {
+        for key in self.rooms.take_watched(SWEEPS_OF_ALL as usize) {
             let Some(hosted) = self.rooms.get_mut(&key) else { continue };
             let mut around =
                 Around { core: &mut self.core, key: &key, slot: hosted.slot, group: &hosted.group };
@@ -94,7 +100,7 @@ impl Shard {
                     self.core.metrics.subscriptions.dec();
                 }
                 self.rooms.remove(&key);
-            } else if hosted.machine.members() == 0 {
+            } else if hosted.machine.members() == 0 || hosted.machine.keeps_publications() {
                 self.rooms.quiet(&key);
             }
         }

@@ -4,6 +4,18 @@
 //! once a pass. It never waits for anything but its own queues; what takes time (a question to another node, a
 //! subscription) is a task of its own whose result comes back through them.
 //!
+//! A frame goes to a socket in two steps. The shard *pushes* it, to the queue that the connection itself has: that makes
+//! the order, and only the shard does it for its rooms. Whoever's push finds no flush promised that is soon enough
+//! promises one, and lists the connection (`core`):
+//!
+//! | what | is flushed |
+//! |---|---|
+//! | answers, gaps, publications of rooms with few members | at the end of the pass |
+//! | publications of rooms with many members | in turns, between passes, with the help of other threads (`crowd`) |
+//! | publications of classes with a `flush_window` | when the window is over that began with the first that waits |
+//!
+//! A flush writes all that waits for that socket, so what is urgent takes along what isn't.
+//!
 //! | file | what the shard does there |
 //! |---|---|
 //! | `clients` | what connections want of rooms, in the order of their `guests` lanes |
@@ -11,6 +23,7 @@
 //! | `elsewhere` | what other nodes say and ask |
 //! | `counting` | how many are in a room (`tally`: over all nodes) |
 //! | `around` | what a room's decisions become: frames, messages, questions, timers |
+//! | `core`, `crowd` | what was pushed is flushed |
 
 mod answers;
 mod around;
@@ -18,6 +31,7 @@ mod clients;
 mod command;
 mod core;
 mod counting;
+mod crowd;
 mod elsewhere;
 mod guests;
 mod hosting;
@@ -36,7 +50,7 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use self::answers::No;
 pub(crate) use self::command::{Command, Join, Op, RoomKey};
 pub(crate) use self::core::Shared;
-use self::core::{Core, SWEEP_EVERY, SWEEPS_OF_ALL, TALLY_EVERY, Wake};
+use self::core::{Core, SWEEP_EVERY, TALLY_EVERY, Wake};
 use self::rooms::Rooms;
 pub(crate) use self::tally::RoomTally;
 use crate::placement::Placement;
@@ -79,11 +93,23 @@ impl Shard {
             {
                 sleep.as_mut().reset(next);
             }
-            tokio::select! {
-                () = end.cancelled() => return,
-                _ = self.commands.recv_many(&mut commands, PASS) => {}
-                _ = self.live.recv_many(&mut live, PASS) => {}
-                () = &mut sleep => {}
+            let crowded = self.core.crowd.waits();
+            if crowded {
+                // Whoever has something for a shard that is busy with a crowd needn't wait for all of it; and what comes
+                // right behind a publication leaves with it.
+                tokio::task::yield_now().await;
+                if end.is_cancelled() {
+                    return;
+                }
+                take_waiting(&mut self.commands, &mut commands);
+                take_waiting(&mut self.live, &mut live);
+            } else {
+                tokio::select! {
+                    () = end.cancelled() => return,
+                    _ = self.commands.recv_many(&mut commands, PASS) => {}
+                    _ = self.live.recv_many(&mut live, PASS) => {}
+                    () = &mut sleep => {}
+                }
             }
             for command in commands.drain(..) {
                 self.carry_out(command);
@@ -95,6 +121,9 @@ impl Shard {
             }
             self.wake_due();
             self.core.flush();
+            if crowded {
+                self.core.crowd.flush_some();
+            }
         }
     }
 
@@ -153,16 +182,26 @@ impl Shard {
                         self.enter_room(&conn, &room, since, last);
                     }
                 }
+                Wake::Flush(conns) => self.core.flush_these(conns),
                 Wake::Tally => {
                     self.tell_tallies();
                     self.core.timers.add(now + TALLY_EVERY, Wake::Tally);
                 }
-                Wake::Sweep { round } => {
-                    self.sweep(round % SWEEPS_OF_ALL == 0);
-                    self.core.timers.add(now + SWEEP_EVERY, Wake::Sweep { round: round + 1 });
+                Wake::Sweep => {
+                    self.sweep();
+                    self.core.timers.add(now + SWEEP_EVERY, Wake::Sweep);
                 }
             }
             self.settle();
         }
+    }
+}
+
+/// Takes what is in a queue already, a pass's worth at most.
+fn take_waiting<T>(queue: &mut mpsc::Receiver<T>, taken: &mut Vec<T>) {
+    while taken.len() < PASS
+        && let Ok(one) = queue.try_recv()
+    {
+        taken.push(one);
     }
 }

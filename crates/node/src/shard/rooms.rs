@@ -1,6 +1,6 @@
 //! A shard's rooms: the pure machine of each, and whether its live subject is listened to.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, VecDeque};
 
 use ringway_backplane::Subscription;
 use ringway_protocol::GroupId;
@@ -22,6 +22,8 @@ pub(crate) struct Hosted {
     /// What waits until the room's live subject is listened to: a join that were answered before could miss what is
     /// published in between.
     pub(crate) waiting: Vec<Waiting>,
+    /// It is among those to be looked at.
+    pub(crate) watched: bool,
 }
 
 /// A join that waits.
@@ -46,44 +48,64 @@ impl Listening {
     }
 }
 
+/// A shard's rooms, and which of them are to be looked at.
 #[derive(Default)]
 pub(crate) struct Rooms {
-    by_key: HashMap<RoomKey, Hosted>,
-    /// Rooms that may have become needless since they were last looked at.
-    quiet: HashSet<RoomKey>,
+    // Boxed: a table has up to twice as many places as rooms.
+    by_key: HashMap<RoomKey, Box<Hosted>>,
+    /// Rooms that may have become needless, or keep publications that grow too old; each once, longest not looked at
+    /// first. All others have members, and nothing that a look would change.
+    watched: VecDeque<RoomKey>,
 }
 
 impl Rooms {
     pub(crate) fn get_mut(&mut self, key: &RoomKey) -> Option<&mut Hosted> {
-        self.by_key.get_mut(key)
+        self.by_key.get_mut(key).map(|hosted| &mut **hosted)
     }
 
     pub(crate) fn get(&self, key: &RoomKey) -> Option<&Hosted> {
-        self.by_key.get(key)
+        self.by_key.get(key).map(|hosted| &**hosted)
     }
 
+    /// A room that wasn't here. It is looked at, since nobody may come into it.
     pub(crate) fn insert(&mut self, key: RoomKey, hosted: Hosted) {
-        self.quiet.insert(key.clone());
-        self.by_key.insert(key, hosted);
+        self.by_key.insert(key.clone(), Box::new(Hosted { watched: true, ..hosted }));
+        self.watched.push_back(key);
     }
 
     pub(crate) fn keys(&self) -> Vec<RoomKey> {
         self.by_key.keys().cloned().collect()
     }
 
-    /// The room may have become needless: it is looked at in the next sweep.
+    /// The room may have become needless: it is looked at in one of the next sweeps.
     pub(crate) fn quiet(&mut self, key: &RoomKey) {
-        if !self.quiet.contains(key) {
-            self.quiet.insert(key.clone());
+        if let Some(hosted) = self.by_key.get_mut(key)
+            && !std::mem::replace(&mut hosted.watched, true)
+        {
+            self.watched.push_back(key.clone());
         }
     }
 
     pub(crate) fn remove(&mut self, key: &RoomKey) {
         self.by_key.remove(key);
+        if self.by_key.is_empty() {
+            self.by_key = HashMap::new();
+        }
     }
 
-    /// The rooms that may have become needless, to be looked at now.
-    pub(crate) fn take_quiet(&mut self) -> Vec<RoomKey> {
-        self.quiet.drain().collect()
+    /// The next rooms to be looked at: one of `parts`, rounded up. Whoever looks says [`quiet`](Self::quiet) again of
+    /// those that are to stay among them.
+    pub(crate) fn take_watched(&mut self, parts: usize) -> Vec<RoomKey> {
+        let part = self.watched.len().div_ceil(parts);
+        let keys: Vec<RoomKey> = self.watched.drain(..part).collect();
+        for key in &keys {
+            if let Some(hosted) = self.by_key.get_mut(key) {
+                hosted.watched = false;
+            }
+        }
+        if self.watched.is_empty() {
+            self.watched = VecDeque::new();
+        }
+        keys
     }
 }

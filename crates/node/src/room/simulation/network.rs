@@ -75,9 +75,9 @@ impl World {
     fn hear(&mut self, to: Id, from: Id, body: LiveBody) {
         let from = self.parties[from].name.clone();
         let (epoch, offset) = match &body {
-            LiveBody::Publication { epoch, offset, .. } | LiveBody::Mark { epoch, offset } => {
-                (*epoch, *offset)
-            }
+            LiveBody::Publication { epoch, offset, .. }
+            | LiveBody::Unread { epoch, offset, .. }
+            | LiveBody::Mark { epoch, offset } => (*epoch, *offset),
         };
         if let Some(room) = &self.parties[to].room {
             let holders = room.is_holder() && room.epoch == Some(epoch) && offset > room.log.number();

@@ -53,6 +53,7 @@ pub(super) fn show_live(body: &LiveBody) -> String {
         LiveBody::Publication { epoch, offset, publication } => {
             format!("{} {offset} pub {}", show_epoch(*epoch), pid(publication))
         }
+        LiveBody::Unread { epoch, offset, .. } => format!("{} {offset} unread", show_epoch(*epoch)),
         LiveBody::Mark { epoch, offset } => format!("{} {offset} mark", show_epoch(*epoch)),
     }
 }
