@@ -41,6 +41,7 @@ const LAST_ANSWERS: Duration = Duration::from_millis(200);
 pub(crate) struct Gateway {
     pub(crate) name: NodeId,
     pub(crate) token_in_query: bool,
+    max_connections: usize,
     pub(crate) extra: Option<ExtraRoutes>,
     pub(crate) backplane: Arc<dyn Backplane>,
     pub(crate) directory: watch::Receiver<Arc<Directory>>,
@@ -60,6 +61,12 @@ impl Gateway {
     /// Whether upgrades are turned away since the gateway is about to end.
     pub(crate) fn is_refusing(&self) -> bool {
         self.refusing.load(Ordering::Acquire)
+    }
+
+    /// Whether it holds more than it may, the upgrade that asks included.
+    pub(crate) fn is_full(&self) -> bool {
+        let under_way = HANDSHAKES - self.handshakes.available_permits();
+        under_way + self.upgrades.len() + self.tunnels.count() > self.max_connections
     }
 
     pub(crate) fn directory(&self) -> Arc<Directory> {
@@ -89,7 +96,7 @@ impl GatewayHandle {
         parts: GatewayParts,
         registry: &mut Registry,
     ) -> io::Result<Self> {
-        let GatewaySettings { name, listen, token_in_query, extra } = settings;
+        let GatewaySettings { name, listen, token_in_query, max_connections, extra } = settings;
         let GatewayParts { backplane, view, directory, secret, local } = parts;
         let listener = serve::listen(listen)?;
         let local_addr = listener.local_addr()?;
@@ -100,6 +107,7 @@ impl GatewayHandle {
             tickets: Tickets::new(name.clone(), &secret),
             name,
             token_in_query,
+            max_connections,
             extra,
             backplane,
             directory,

@@ -13,27 +13,49 @@ use prometheus_client::registry::{Registry, Unit};
 use ringway_protocol::Code;
 
 type Labels<const N: usize> = [(&'static str, String); N];
+type Outcomes = Family<Labels<1>, Counter>;
 
 /// All metrics of a gateway.
 #[derive(Clone, Debug)]
 pub(crate) struct Metrics {
     pub(crate) tunnels: TunnelMetrics,
-    upgrades: Family<Labels<1>, Counter>,
-    attempts: Family<Labels<1>, Counter>,
+    upgrades: Outcomes,
+    attempts: Outcomes,
     requests: Family<Labels<2>, Counter>,
     handshakes: Gauge,
+    /// What nearly every connection counts.
+    taken: Taken,
+}
+
+/// Counters of what goes well, found once: a look-up takes strings of its own for every label.
+#[derive(Clone, Debug)]
+struct Taken {
+    tunnel: Counter,
+    local: Counter,
+    attempt: Counter,
+    switching: Counter,
 }
 
 impl Metrics {
     /// Made, and registered; the registry's own prefix is `ringway`. `shortages` is counted by who accepts.
     pub(crate) fn register(registry: &mut Registry, shortages: Arc<AtomicU64>) -> Self {
         let registry = registry.sub_registry_with_prefix("gateway");
+        let (upgrades, attempts) = (Outcomes::default(), Outcomes::default());
+        let requests = Family::<Labels<2>, Counter>::default();
+        let of =
+            |family: &Outcomes, outcome: &str| family.get_or_create_owned(&[("outcome", outcome.to_owned())]);
         let metrics = Self {
             tunnels: TunnelMetrics::register(registry),
-            upgrades: Family::default(),
-            attempts: Family::default(),
-            requests: Family::default(),
             handshakes: Gauge::default(),
+            taken: Taken {
+                tunnel: of(&upgrades, "tunnel"),
+                local: of(&upgrades, "local"),
+                attempt: of(&attempts, "ok"),
+                switching: requests.get_or_create_owned(&request_labels("/v1/ws", "1xx")),
+            },
+            upgrades,
+            attempts,
+            requests,
         };
         registry.register(
             "upgrades",
@@ -55,28 +77,55 @@ impl Metrics {
         metrics
     }
 
-    pub(crate) fn upgrade(&self, outcome: &str) {
-        self.upgrades.get_or_create(&[("outcome", outcome.to_owned())]).inc();
+    /// An upgrade that went to a node over the network.
+    pub(crate) fn tunnelled(&self) {
+        self.taken.tunnel.inc();
+    }
+
+    /// An upgrade that went to a node of this process.
+    pub(crate) fn local(&self) {
+        self.taken.local.inc();
+    }
+
+    /// An upgrade that was turned away before any work.
+    pub(crate) fn shed(&self) {
+        self.not_taken("shed");
     }
 
     /// An application's own codes are one outcome: their number isn't bounded.
     pub(crate) fn refused(&self, code: &Code) {
-        self.upgrade(if matches!(code, Code::App(_) | Code::Other(_)) { "app" } else { code.as_str() });
+        self.not_taken(if matches!(code, Code::App(_) | Code::Other(_)) { "app" } else { code.as_str() });
+    }
+
+    fn not_taken(&self, outcome: &str) {
+        self.upgrades.get_or_create(&[("outcome", outcome.to_owned())]).inc();
     }
 
     pub(crate) fn attempt(&self, outcome: &'static str) {
+        if outcome == "ok" {
+            self.taken.attempt.inc();
+            return;
+        }
         self.attempts.get_or_create(&[("outcome", outcome.to_owned())]).inc();
     }
 
     pub(crate) fn request(&self, route: &'static str, status: StatusCode) {
+        if status == StatusCode::SWITCHING_PROTOCOLS {
+            self.taken.switching.inc();
+            return;
+        }
         let class = format!("{}xx", status.as_u16() / 100);
-        self.requests.get_or_create(&[("route", route.to_owned()), ("status", class)]).inc();
+        self.requests.get_or_create(&request_labels(route, &class)).inc();
     }
 
     /// Counts an upgrade as under way until the guard is dropped.
     pub(crate) fn handshake(&self) -> GaugeGuard {
         GaugeGuard::new(&self.handshakes)
     }
+}
+
+fn request_labels(route: &'static str, class: &str) -> Labels<2> {
+    [("route", route.to_owned()), ("status", class.to_owned())]
 }
 
 /// Connections that couldn't be accepted for want of descriptors or memory.
@@ -102,6 +151,8 @@ pub(crate) enum TunnelEnd {
     NodeLost,
     /// One side had ended and the other didn't in time.
     Late,
+    /// One side took nothing while bytes waited for it.
+    Stalled,
     /// The gateway stops.
     Stopping,
 }
@@ -113,6 +164,7 @@ impl TunnelEnd {
             Self::Node => "node",
             Self::NodeLost => "node_lost",
             Self::Late => "late",
+            Self::Stalled => "stalled",
             Self::Stopping => "stopping",
         }
     }
@@ -192,7 +244,7 @@ mod tests {
     fn metrics_have_the_names_of_the_documentation() {
         let mut registry = Registry::with_prefix("ringway");
         let metrics = Metrics::register(&mut registry, Arc::new(AtomicU64::new(3)));
-        metrics.upgrade("tunnel");
+        metrics.tunnelled();
         metrics.refused(&Code::BadOrigin);
         metrics.refused(&Code::app("mine").expect("a code"));
         metrics.attempt("ok");

@@ -24,6 +24,8 @@ pub struct GatewaySettings {
     pub listen: SocketAddr,
     /// Whether a token may stand in the URL (`?token=`), where proxies and logs see it.
     pub token_in_query: bool,
+    /// More tunnels than this, upgrades under way included, are refused. Each takes two descriptors.
+    pub max_connections: usize,
     /// What else it answers, at paths that aren't the API's, such as the page that `ringway dev` shows at `/`.
     pub extra: Option<ExtraRoutes>,
 }

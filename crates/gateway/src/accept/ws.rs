@@ -12,13 +12,14 @@ use http::request::Parts;
 use http::{Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::upgrade::OnUpgrade;
 use ringway_auth::{Mode, Ticket};
+use ringway_edge::refuse;
+use ringway_edge::serve::Takeover;
 use ringway_edge::upgrade::{self, Upgrade};
-use ringway_edge::{refuse, serve};
 use ringway_protocol::{Code, close};
 use tracing::{Instrument as _, Span};
 
+use super::problem::RETRY;
 use super::{Page, Parameters, Problem, Query};
 use crate::clock::now_s;
 use crate::gateway::Gateway;
@@ -28,7 +29,7 @@ use crate::tunnel::Ends;
 
 pub(super) async fn answer(
     gateway: Arc<Gateway>,
-    mut request: Request<Incoming>,
+    request: Request<Incoming>,
     peer: SocketAddr,
 ) -> Response<Full<Bytes>> {
     // Before any work, whoever asks: who is turned away for load, or because this gateway ends, must cost nothing.
@@ -37,8 +38,7 @@ pub(super) async fn answer(
         _ => return turn_away(&gateway),
     };
     let _counted = gateway.metrics.handshake();
-    let upgrading = hyper::upgrade::on(&mut request);
-    let (head, _) = request.into_parts();
+    let (head, body) = request.into_parts();
     let upgrade = match upgrade::check(&head) {
         Ok(upgrade) => upgrade,
         Err(error) => {
@@ -50,14 +50,14 @@ pub(super) async fn answer(
     };
     let span = trace::upgrade(&head.headers, peer);
     let admitted = admit(&gateway, &head, &upgrade, peer, &span).instrument(span.clone()).await;
+    let request = Request::from_parts(head, body);
     let response = match admitted {
         Ok((ticket, way)) => {
-            gateway.metrics.upgrade(match way {
-                Way::Tunnel(_) => "tunnel",
-                Way::Local(_) => "local",
-            });
-            hand_over(&gateway, upgrading, ticket, way, span.clone());
-            upgrade.response()
+            match way {
+                Way::Tunnel(_) => gateway.metrics.tunnelled(),
+                Way::Local(_) => gateway.metrics.local(),
+            }
+            upgraded(&upgrade, hand_over(&gateway, request, ticket, way, span.clone()))
         }
         Err(problem) => {
             gateway.metrics.refused(&problem.code);
@@ -65,8 +65,7 @@ pub(super) async fn answer(
             // A browser's code sees no status of a failed upgrade, but a close code. What is malformed is refused
             // plainly all the same: no page that works sends it.
             if upgrade.offered_ours && problem.status != StatusCode::BAD_REQUEST {
-                tell(&gateway, upgrading, &problem);
-                upgrade.response()
+                upgraded(&upgrade, tell(&gateway, request, &problem))
             } else {
                 closing(&problem)
             }
@@ -84,6 +83,10 @@ async fn admit(
     peer: SocketAddr,
     span: &Span,
 ) -> Result<(Ticket, Way), Problem> {
+    if gateway.is_full() {
+        let detail = "this gateway holds as many connections as it may";
+        return Err(Problem::new(Code::LimitConnections, detail).again_after(RETRY));
+    }
     let query = Query::parse(head.uri.query()).map_err(|error| Problem::bad_request(error.to_string()))?;
     let parameters = Parameters::read(&query)?;
     let client = gateway.directory().client(token(gateway, upgrade, &query)?, &query, now_s())?;
@@ -104,37 +107,49 @@ fn token<'a>(gateway: &Gateway, upgrade: &'a Upgrade, query: &'a Query) -> Resul
     }
 }
 
+/// The 101, and what becomes of the socket then.
+fn upgraded(upgrade: &Upgrade, takeover: Takeover) -> Response<Full<Bytes>> {
+    let mut response = upgrade.response();
+    response.extensions_mut().insert(takeover);
+    response
+}
+
 /// Once the client has its 101: the socket goes to its node. `span` is entered meanwhile, so that a node of this process
-/// can tell whose child its own is.
-fn hand_over(gateway: &Arc<Gateway>, upgrading: OnUpgrade, ticket: Ticket, way: Way, span: Span) {
-    let tunnels = Arc::clone(&gateway.tunnels);
-    let handing = async move {
-        // The client went away meanwhile: so does what was opened for it.
-        let Some((client, from_client)) = upgrading.await.ok().and_then(serve::into_socket) else { return };
+/// can tell whose child its own is. If the client goes away before, so does what was opened for it.
+fn hand_over(
+    gateway: &Gateway,
+    mut request: Request<Incoming>,
+    ticket: Ticket,
+    way: Way,
+    span: Span,
+) -> Takeover {
+    let (tunnels, coming) = (Arc::clone(&gateway.tunnels), gateway.upgrades.token());
+    Takeover::new(&mut request, move |client, from_client| {
         match way {
-            Way::Local(node) => node.take(client, from_client, ticket),
+            Way::Local(node) => span.in_scope(|| node.take(client, from_client, ticket)),
             Way::Tunnel(hop) => {
                 let (node, from_node) = (hop.socket, hop.early);
                 tunnels.start(Ends { client, from_client, node, from_node, format: ticket.format });
             }
         }
-    };
-    gateway.upgrades.spawn(handing.instrument(span));
+        // A gateway that ends waits for this before it tells its tunnels.
+        drop(coming);
+    })
 }
 
 /// Once the client has its 101: a close frame that says why it may not stay.
-fn tell(gateway: &Gateway, upgrading: OnUpgrade, problem: &Problem) {
+fn tell(gateway: &Gateway, mut request: Request<Incoming>, problem: &Problem) -> Takeover {
     let code = close::for_code(&problem.code);
     let reason = close::reason(problem.code.as_str(), problem.retry_ms());
-    gateway.upgrades.spawn(async move {
-        if let Some((client, _)) = upgrading.await.ok().and_then(serve::into_socket) {
-            refuse(client, code, &reason).await;
-        }
-    });
+    let (upgrades, coming) = (gateway.upgrades.clone(), gateway.upgrades.token());
+    Takeover::new(&mut request, move |client, _| {
+        upgrades.spawn(async move { refuse(client, code, &reason).await });
+        drop(coming);
+    })
 }
 
 fn turn_away(gateway: &Gateway) -> Response<Full<Bytes>> {
-    gateway.metrics.upgrade("shed");
+    gateway.metrics.shed();
     closing(&Problem::unavailable("this gateway takes no connections at the moment"))
 }
 

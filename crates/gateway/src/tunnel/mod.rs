@@ -31,7 +31,7 @@ use crate::metrics::{TunnelEnd, TunnelMetrics};
 /// After one side has ended its stream: how long the other may go on. A node closes at once when its client
 /// has gone; only a hung one lets this pass.
 const HALF_OPEN: Duration = Duration::from_secs(10);
-/// When the gateway stops: how long the node may take to finish the frame it is in.
+/// When the gateway stops: how long the node may take to finish the frame it is in, or to send its first.
 const FRAME_END: Duration = Duration::from_secs(2);
 /// How long a client may take to read its last bytes and end its side. Only then is the socket closed: with
 /// bytes of the client's unread, closing would send a reset, which destroys the close frame on its way.
@@ -53,7 +53,7 @@ pub(crate) struct Ends {
 enum Phase {
     /// Bytes move.
     Open,
-    /// The gateway stops: the node's frame at hand is finished.
+    /// The gateway stops: the node's frame at hand, or its first, is finished.
     Finishing,
     /// The client gets what waits for it, then its end.
     Last(TunnelEnd),
@@ -72,6 +72,8 @@ pub(crate) struct Tunnel {
     format: Format,
     /// The client's stream has ended, or the node takes no more.
     to_node_over: bool,
+    /// The client's stream has ended, and all of it was passed on.
+    client_ended: bool,
     /// Running once one side has ended; allocated only then.
     deadline: Option<Pin<Box<Sleep>>>,
     registration: Option<Registration>,
@@ -94,6 +96,7 @@ impl Tunnel {
             phase: Phase::Open,
             format: ends.format,
             to_node_over: false,
+            client_ended: false,
             deadline: None,
             registration: None,
             tunnels,
@@ -108,8 +111,15 @@ impl Tunnel {
             self.to_node_over = true;
             match ended {
                 Err(Broken::Source) => return Poll::Ready(TunnelEnd::Client),
+                // The node stands still, so its client would wait for nothing.
+                Err(Broken::Stalled) => {
+                    self.say(LastWords::node_lost);
+                    self.enter_last(TunnelEnd::Stalled);
+                    return Poll::Pending;
+                }
                 // What the node still has to say may be a close frame: it is read to its end.
                 Ok(()) | Err(Broken::Sink) => {
+                    self.client_ended = ended.is_ok();
                     let _: Poll<()> = poll_end(&mut self.node, cx);
                     self.limit(HALF_OPEN);
                 }
@@ -117,12 +127,18 @@ impl Tunnel {
         }
         match self.poll_to_client(cx) {
             Poll::Ready(Err(Broken::Sink)) => return Poll::Ready(TunnelEnd::Client),
+            Poll::Ready(Err(Broken::Stalled)) => return Poll::Ready(TunnelEnd::Stalled),
             Poll::Ready(Ok(()) | Err(Broken::Source)) => {
                 let end = match (self.boundary.is_closed(), self.to_node_over) {
                     (true, _) => TunnelEnd::Node,
                     (false, true) => TunnelEnd::Client,
                     (false, false) => TunnelEnd::NodeLost,
                 };
+                // Both have ended, and nothing is unread or unwritten: a clean end needs no more than that. It wasn't
+                // the node that went first, so the client isn't told so.
+                if self.client_ended {
+                    return Poll::Ready(end);
+                }
                 self.say(LastWords::node_lost);
                 self.enter_last(end);
                 return Poll::Pending;
@@ -152,14 +168,15 @@ impl Tunnel {
     }
 
     fn poll_finishing(&mut self, cx: &mut Context<'_>) -> Poll<TunnelEnd> {
-        while !self.boundary.is_between() {
+        // `hello` is on its way to whoever has just come in: behind it more can be said than a close frame.
+        while !(self.boundary.is_between() && self.boundary.any_passed()) {
             let boundary = &mut self.boundary;
             let moved = self
                 .to_client
                 .poll_move_some(&mut self.node, &mut self.client, cx, |read| boundary.pass_frame(read));
             match moved {
                 Poll::Ready(Ok(true)) => {}
-                Poll::Ready(Err(Broken::Sink)) => return Poll::Ready(TunnelEnd::Client),
+                Poll::Ready(Err(Broken::Sink | Broken::Stalled)) => return Poll::Ready(TunnelEnd::Client),
                 Poll::Ready(Ok(false) | Err(Broken::Source)) => break,
                 Poll::Pending if self.poll_deadline(cx).is_ready() => break,
                 Poll::Pending => return Poll::Pending,

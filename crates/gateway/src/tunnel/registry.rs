@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::future::Future;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::Waker;
@@ -18,7 +19,7 @@ const SHARDS: u64 = 16;
 
 /// A tunnel's place in the registry.
 #[derive(Debug)]
-pub(super) struct Registration(u64);
+pub(super) struct Registration(NonZeroU64);
 
 /// What a gateway itself may say to a client, as finished WebSocket frames.
 #[derive(Debug, Clone)]
@@ -51,10 +52,10 @@ impl LastWords {
 /// The tunnels that stand.
 pub(crate) struct Tunnels {
     closing: AtomicBool,
-    next: AtomicU64,
+    last: AtomicU64,
     /// A tunnel at rest waits for its sockets only; this is how it hears of the gateway's end. A future for
     /// that in each tunnel would cost more memory, and a lock at every wake.
-    wakers: Vec<Mutex<HashMap<u64, Waker>>>,
+    wakers: Vec<Mutex<HashMap<NonZeroU64, Waker>>>,
     tasks: TaskTracker,
     last_words: LastWords,
     metrics: TunnelMetrics,
@@ -64,7 +65,7 @@ impl Tunnels {
     pub(crate) fn new(last_words: LastWords, metrics: TunnelMetrics) -> Arc<Self> {
         Arc::new(Self {
             closing: AtomicBool::new(false),
-            next: AtomicU64::new(0),
+            last: AtomicU64::new(0),
             wakers: (0..SHARDS).map(|_| Mutex::default()).collect(),
             tasks: TaskTracker::new(),
             last_words,
@@ -79,7 +80,6 @@ impl Tunnels {
     }
 
     /// How many stand.
-    #[cfg(test)]
     pub(crate) fn count(&self) -> usize {
         self.tasks.len()
     }
@@ -101,7 +101,8 @@ impl Tunnels {
     }
 
     pub(super) fn register(&self, waker: &Waker) -> Registration {
-        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        let before = self.last.fetch_add(1, Ordering::Relaxed);
+        let id = NonZeroU64::MIN.saturating_add(before);
         self.shard(id).lock().insert(id, waker.clone());
         Registration(id)
     }
@@ -119,8 +120,8 @@ impl Tunnels {
         &self.metrics
     }
 
-    fn shard(&self, id: u64) -> &Mutex<HashMap<u64, Waker>> {
-        let index = usize::try_from(id % SHARDS).expect("a remainder of 16 fits");
+    fn shard(&self, id: NonZeroU64) -> &Mutex<HashMap<NonZeroU64, Waker>> {
+        let index = usize::try_from(id.get() % SHARDS).expect("a remainder of 16 fits");
         &self.wakers[index]
     }
 }

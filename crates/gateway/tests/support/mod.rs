@@ -68,6 +68,7 @@ impl World {
             name: "gateway-1".parse().expect("a name"),
             listen: "127.0.0.1:0".parse().expect("an address"),
             token_in_query: false,
+            max_connections: usize::MAX,
             extra: None,
         };
         let mut parts = GatewayParts {
