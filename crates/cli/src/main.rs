@@ -4,6 +4,7 @@ mod args;
 mod carried;
 mod commands;
 mod configuration;
+mod descriptors;
 mod exit;
 mod page;
 mod running;
@@ -15,6 +16,11 @@ use clap::Parser;
 
 use args::{Cli, Command};
 use exit::Failure;
+
+/// Chosen by measurement (ARCHITECTURE.md): the fewest bytes a connection, and the most given back when they have gone.
+#[cfg(feature = "jemalloc")]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();

@@ -15,13 +15,14 @@ use ringway_node::{Door, Node, NodeMetrics, NodeParts, NodeSettings};
 use ringway_ring::{NodeId, View};
 use ringway_telemetry::admin::{Admin, AdminParts, Checks};
 use ringway_telemetry::{Guard, LogSettings, Metrics, TelemetrySettings};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::carried;
 use crate::configuration;
+use crate::descriptors::{self, Descriptors};
 use crate::exit::Failure;
 use crate::secret;
 
@@ -44,6 +45,7 @@ pub(crate) fn serve(
 ) -> Result<(), Failure> {
     crate::block_on(async {
         let guard = telemetry(name, instance, config)?;
+        Descriptors::raise();
         for warning in config.warnings() {
             tracing::warn!("{warning}");
         }
@@ -101,16 +103,17 @@ impl Process {
         backplane: Arc<dyn Backplane>,
         labels: &[(&'static str, &str)],
     ) -> Result<Node, Failure> {
-        let listener = TcpListener::bind(settings.listen)
-            .await
+        let listener = ringway_edge::serve::listen(settings.listen)
             .with_context(|| format!("node.listen: can't listen on {}", settings.listen))?;
+        let max_connections = Descriptors::now().bounded(settings.max_connections);
+        descriptors::show_limit(&self.metrics, labels, None, max_connections);
         let node_settings = NodeSettings {
             id: settings.id.parse().map_err(|error| Failure::Use(format!("node.id: {error}")))?,
             pool: settings.pool.clone(),
             advertise: settings.advertise.as_ref().map(ToString::to_string),
             public_url: settings.public_url.as_ref().map(ToString::to_string),
             weight: settings.weight,
-            max_connections: usize::try_from(settings.max_connections).unwrap_or(usize::MAX),
+            max_connections: usize::try_from(max_connections).unwrap_or(usize::MAX),
             open: self.auth == Auth::Off,
         };
         self.metrics.register(labels, |registry| carried::register(registry, backplane.clone()));
@@ -135,10 +138,13 @@ impl Process {
         local: Vec<Arc<dyn LocalNode>>,
         extra: Option<ringway_gateway::ExtraRoutes>,
     ) -> Result<GatewayHandle, Failure> {
+        let tunnels = Descriptors::now().tunnels();
+        descriptors::show_limit(&self.metrics, &[], Some("gateway"), tunnels);
         let gateway_settings = GatewaySettings {
             name: gateway_name(),
             listen: settings.listen,
             token_in_query: settings.token_in_query,
+            max_connections: usize::try_from(tunnels).unwrap_or(usize::MAX),
             extra,
         };
         // The directory doesn't change while the process runs; its sender is kept by no one.

@@ -15,6 +15,8 @@ use crate::value::Node;
 const SECRET_MIN: usize = 16;
 /// Shortest HS256 key that isn't warned of, in bytes (RFC 7518 §3.2).
 const HS256_ADVISED: usize = 32;
+/// Longest that publications may wait to leave together: beyond it they are late rather than bundled.
+const FLUSH_WINDOW_MAX: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(86_400);
 
 impl Config {
@@ -218,8 +220,8 @@ impl<'a> Checker<'a> {
                 "not built yet: stores; without this line the class is ephemeral",
             );
         }
-        if !class.flush_window.is_zero() {
-            self.wrong(&format!("{key}.flush_window"), "not built yet: flush_window above 0");
+        if class.flush_window > FLUSH_WINDOW_MAX {
+            self.wrong(&format!("{key}.flush_window"), "expected at most \"1s\"");
         }
         self.within(&format!("{key}.replay.messages"), class.replay.messages, 0..=10_000);
         if class.replay.age > DAY {

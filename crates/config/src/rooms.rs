@@ -95,7 +95,7 @@ item! {
         pub replay: Replay = Replay::default(),
         /// What happens to a member that reads too slowly.
         pub slow_consumer: SlowConsumer = SlowConsumer::Disconnect,
-        /// For how long publications may wait to leave together. Not built yet above 0, and refused.
+        /// For how long publications may wait to leave together, up to 1 second. 0: not at all.
         pub flush_window: Duration = Duration::ZERO,
         /// Who is here.
         pub presence: Presence = Presence::default(),

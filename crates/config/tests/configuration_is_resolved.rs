@@ -52,7 +52,7 @@ latest_per_key = false
 rooms = "board.**"
 replay = { messages = 10, age = "5s" }
 slow_consumer = "disconnect"
-flush_window = 0
+flush_window = "10ms"
 presence = { linger = "5s", list_up_to = 1_000 }
 
 [[classes]]
@@ -118,6 +118,7 @@ fn the_whole_file_comes_to_what_it_says() {
     let store = config.stores.values().next().unwrap();
     assert_eq!(store.bytes, Some(ByteSize(20 << 30)));
     assert_eq!((store.when_full, store.repeat_window), (WhenFull::Refuse, Duration::from_secs(90)));
+    assert_eq!(config.classes[0].flush_window, Duration::from_millis(10));
     for role in [Role::Gateway, Role::Node, Role::Serve] {
         config.require(role).unwrap();
     }

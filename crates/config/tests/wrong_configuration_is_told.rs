@@ -137,6 +137,10 @@ fn a_wrong_value_says_what_would_be_right() {
             "4:12: classes[0].replay.age: expected at most \"24h\"",
         ),
         (
+            "[[classes]]\nrooms = \"a\"\nflush_window = \"1001ms\"",
+            "4:1: classes[0].flush_window: expected at most \"1s\"",
+        ),
+        (
             "[[classes]]\nrooms = \"\"",
             "3:9: classes[0].rooms: expected a pattern of rooms such as \"board.**\": a pattern may not be empty",
         ),
@@ -194,10 +198,6 @@ fn what_is_not_built_yet_is_refused_in_so_many_words() {
         (
             "[[classes]]\nrooms = \"a\"\nslow_consumer = \"conflate\"",
             "4:17: classes[0].slow_consumer: not built yet: slow_consumer = \"conflate\"; \"disconnect\" is",
-        ),
-        (
-            "[[classes]]\nrooms = \"a\"\nflush_window = \"10ms\"",
-            "4:1: classes[0].flush_window: not built yet: flush_window above 0",
         ),
         (
             "[[hooks]]\nname = \"app\"",

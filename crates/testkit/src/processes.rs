@@ -143,6 +143,7 @@ pub struct Launcher {
     directory: TempDir,
     config: PathBuf,
     started: usize,
+    descriptors: Option<(u32, u32)>,
 }
 
 impl Launcher {
@@ -155,7 +156,12 @@ impl Launcher {
         let directory = TempDir::new().expect("a temporary directory");
         let path = directory.path().join("ringway.toml");
         std::fs::write(&path, config).expect("the configuration is written");
-        Self { binary: binary.as_ref().to_owned(), directory, config: path, started: 0 }
+        Self { binary: binary.as_ref().to_owned(), directory, config: path, started: 0, descriptors: None }
+    }
+
+    /// What it starts from now on begins with these limits of open files, the soft and the hard one.
+    pub fn limit_descriptors(&mut self, soft: u32, hard: u32) {
+        self.descriptors = Some((soft, hard));
     }
 
     /// Where the configuration lies; keys and the like can be put beside it.
@@ -256,7 +262,15 @@ impl Launcher {
         self.started += 1;
         let log = self.directory.path().join(format!("{}-{}.log", self.started, name.replace(' ', "-")));
         let out = File::create(&log).expect("a log file");
-        let mut command = Command::new(&self.binary);
+        let mut command = match self.descriptors {
+            None => Command::new(&self.binary),
+            Some((soft, hard)) => {
+                let mut command = Command::new("sh");
+                let limited = format!("ulimit -Sn {soft} && ulimit -Hn {hard} && exec \"$0\" \"$@\"");
+                command.arg("-c").arg(limited).arg(&self.binary);
+                command
+            }
+        };
         // What whoever runs the tests has set mustn't change what they test.
         for (name, _) in
             std::env::vars().filter(|(name, _)| name.starts_with("RINGWAY_") || name.starts_with("OTEL_"))

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use ringway_config::{Config, Dev, NatsUrl};
+use ringway_config::{Config, Dev, NatsUrl, NodeSettings};
 use ringway_gateway::LocalNode;
 use ringway_node::Node;
 use ringway_ring::View;
@@ -13,6 +13,7 @@ use serde_json::json;
 use tokio::sync::{Mutex, watch};
 
 use crate::args;
+use crate::descriptors::Descriptors;
 use crate::exit::Failure;
 use crate::running::{self, Carrier, Local, Process};
 
@@ -34,7 +35,10 @@ async fn all(dev: &Dev) -> Result<(), Failure> {
     let carrier = Carrier::of(&dev.config);
     let nodes = Nodes::default();
     let mut local: Vec<Arc<dyn LocalNode>> = Vec::new();
+    // Nobody has chosen a number: together they hold what the process can.
+    let each = Descriptors::now().connections() / dev.nodes.len().max(1) as u64;
     for node in &dev.nodes {
+        let node = &NodeSettings { max_connections: each.min(node.max_connections), ..node.clone() };
         let backplane = carrier.attach(&node.id).await?;
         let node = process.node(node, backplane, &[("node", &node.id)]).await?;
         local.push(Arc::new(Local(node.door())));
