@@ -95,41 +95,43 @@ impl Bare {
         Some(answer)
     }
 
-    /// The next frame; none: the stream ended, or broke.
+    /// The next frame that isn't one of the server's two signs of life, which may come at any time: its WebSocket pings
+    /// are answered, its `ping` frames passed over. None: the stream ended, or broke.
     pub fn frame(&mut self) -> Option<Came> {
         loop {
             if let Some((came, used)) = parse(&self.unread) {
                 self.unread.drain(..used);
-                return Some(came);
+                match (came.first, &came.payload[..]) {
+                    (0x89, payload) => {
+                        let pong = frame(0x8A, payload);
+                        // Who has gone needs none.
+                        let _ = self.try_send(pong);
+                    }
+                    (0x81, br#"{"t":"ping"}"#) | (0x82, [0x91, 41]) => {}
+                    _ => return Some(came),
+                }
+                continue;
             }
             self.more(SOON)?;
         }
     }
 
-    /// The next data frame; pings are answered.
+    /// The next data frame.
     ///
     /// # Panics
     /// The connection ends, or is closed.
     pub fn message(&mut self) -> Came {
-        loop {
-            match self.frame() {
-                Some(Came { first: 0x89, payload }) => self.send(frame(0x8A, &payload)),
-                Some(came @ Came { first: 0x81 | 0x82, .. }) => return came,
-                other => panic!("no message, but {other:?}"),
-            }
+        match self.frame() {
+            Some(came @ Came { first: 0x81 | 0x82, .. }) => came,
+            other => panic!("no message, but {other:?}"),
         }
     }
 
     /// The next frame in JSON but the server's pings.
     pub fn hear(&mut self) -> Value {
-        loop {
-            let came = self.message();
-            assert_eq!(came.first, 0x81, "{came:?}");
-            let frame: Value = serde_json::from_slice(&came.payload).unwrap();
-            if frame["t"] != "ping" {
-                return frame;
-            }
-        }
+        let came = self.message();
+        assert_eq!(came.first, 0x81, "{came:?}");
+        serde_json::from_slice(&came.payload).unwrap()
     }
 
     /// The next frame but the server's pings, by either format.
@@ -138,7 +140,7 @@ impl Bare {
             let came = self.message();
             assert_eq!(came.first, if format == Format::Json { 0x81 } else { 0x82 }, "{came:?}");
             match decode_server(format, &came.payload).unwrap() {
-                Some(ServerFrame::Ping) | None => {}
+                None => {}
                 Some(frame) => return frame,
             }
         }
@@ -199,6 +201,11 @@ impl Bare {
                 Err(_) => return true,
             }
         }
+    }
+
+    /// Bytes that came together with what was last looked at.
+    pub fn at_hand(&self) -> usize {
+        self.unread.len()
     }
 
     /// Whether nothing comes for that long, not even the end.

@@ -3,6 +3,7 @@
 mod admission;
 mod direct;
 mod upgrade;
+mod way;
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -7,6 +7,7 @@ mod bare;
 mod call;
 mod cluster;
 mod corpus;
+mod descriptors;
 mod faults;
 mod frames;
 mod handshake;

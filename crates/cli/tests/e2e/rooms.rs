@@ -1,5 +1,6 @@
 //! Rooms from outside: the home room, joining, resuming, leaving, how many are there, and publishing over HTTP.
 
+mod flush_window;
 mod members;
 mod publish;
 mod resume;
