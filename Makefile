@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run test test-browser fmt lint lint-deny tools bench ring-figures simulate clean
+.PHONY: help run test test-browser fmt lint lint-deny tools bench loadtest loadtest-full soak clean
 
 NATS_LOG := $(CURDIR)/target/nats-tests.log
 
@@ -20,6 +20,15 @@ test: tools ## run every test but the browser's, against a real NATS server too
 	NATS_TEST_LOG=$(NATS_LOG) cargo test --locked --workspace
 	@echo "$$(sort -u $(NATS_LOG) | wc -l) tests ran against a real NATS server ($$(cargo run --quiet --locked -p ringway-testkit --example tools -- nats-version))"
 
+# Short: what matters to a change is a tenth or more. For figures to publish, run one alone and for longer:
+# cargo bench -p ringway-protocol --bench frames
+BENCH_TIME := --warm-up-time 0.2 --measurement-time 1 --nresamples 10000 --noplot
+
+bench: ## run the micro-benchmarks (a minute once built) and say what has changed since the last run
+	@mkdir -p target && touch target/bench-started
+	cargo bench --quiet --locked --workspace --bench '*' -- --quiet $(BENCH_TIME)
+	@python3 benches/summary.py target/bench-started
+
 test-browser: ## drive the page in headless Chromium (CHROMIUM, or one on the PATH; Node.js and npm)
 	cargo build --locked -p ringway
 	crates/cli/tests/browser/run.sh
@@ -33,6 +42,18 @@ lint: ## formatting and clippy, warnings as errors
 
 lint-deny: ## licences, bans and sources of the dependencies (needs cargo-deny)
 	cargo deny --locked check bans licenses sources
+
+loadtest: ## the floor, Ringway's paths and two alternatives side by side; five minutes once built (ARGS="--repeat 1")
+	cargo build --release --locked -p ringway
+	cargo run --release --locked -p ringway-loadtest -- run quick $(ARGS)
+
+loadtest-full: ## everything against everything; an hour
+	cargo build --release --locked -p ringway
+	cargo run --release --locked -p ringway-loadtest -- run full $(ARGS)
+
+soak: ## ten minutes of churn and broadcast, then nothing may have stayed
+	cargo build --release --locked -p ringway
+	cargo run --release --locked -p ringway-loadtest -- run soak $(ARGS)
 
 clean: ## remove everything that was built
 	cargo clean
