@@ -1,0 +1,163 @@
+//! What the conductor and a worker say to each other: one JSON object a line, commands on the worker's standard input,
+//! events on its standard output. A command is answered by exactly one event of its own; [`Event::Progress`] comes
+//! between them, once a second.
+
+use std::net::{IpAddr, SocketAddr};
+
+use serde::{Deserialize, Serialize};
+
+use crate::dialect::Spec;
+
+/// What a worker is to do. Commands are done one after the other; connections are read all the time.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "snake_case")]
+pub(crate) enum Command {
+    /// First, once. Answered by [`Event::Configured`].
+    Configure {
+        /// How the target is spoken to.
+        dialect: Spec,
+        /// Where it listens; connection `n` goes to address `n` modulo their number.
+        addresses: Vec<SocketAddr>,
+        /// Where connections come from, used in turn: each has some 28,000 ports to one address.
+        sources: Vec<IpAddr>,
+        /// The number of this worker's first connection over all workers; it makes user names unlike.
+        first: usize,
+        /// How many connections there will be, all workers together: what [`Published::due`] is counted over; 0: unknown.
+        total: usize,
+    },
+    /// Opens connections, each joined to its rooms, as fast as `in_flight` allows, or `per_second` of them a second
+    /// (then whatever is in flight). They are numbered on from those that were opened before and not closed.
+    /// Answered by [`Event::Opened`], when each is ready or has failed (10 s each at most).
+    Open { count: usize, in_flight: usize, per_second: Option<f64>, rooms: Membership },
+    /// Publishes at fixed times, whatever becomes of what was published: `per_second` bursts of `burst` messages back to
+    /// back (one write), `seconds` long. The first connections of this worker publish, `publishers` of them in turn. A
+    /// `body` has [`stamp::LEN`](crate::dialect::stamp::LEN) bytes at least. Answered by [`Event::Published`] when the
+    /// last was sent.
+    Publish { per_second: f64, burst: usize, seconds: f64, body: usize, publishers: usize, to: Aim },
+    /// Waits until `deliveries` have come since the last [`Command::Reset`], or `within` seconds passed, or (with
+    /// `quiet`) nothing came for so many seconds. Answered by [`Event::Collected`].
+    Collect { deliveries: Option<u64>, within: f64, quiet: Option<f64> },
+    /// Forgets what was counted and measured; messages that were to be sent before it are never counted. It begins the
+    /// numbers of messages anew, so it goes to all workers alike. Answered by [`Event::Done`].
+    Reset,
+    /// Closes that many connections (all: `None`), the newest first; `abruptly`: without a close frame, by a reset.
+    /// Answered by [`Event::Done`] when the sockets are closed.
+    Close { count: Option<usize>, abruptly: bool },
+    /// The first so many connections read nothing any more (0: all read again). Answered by [`Event::Done`].
+    Stall { count: usize },
+    /// Closes the oldest connection and opens another under its number, `per_second` times a second, `seconds` long.
+    /// Answered by [`Event::Opened`].
+    Churn { per_second: f64, seconds: f64, rooms: Membership },
+    /// How things stand. Answered by [`Event::Standing`].
+    Stand,
+    /// Ends. Nothing answers.
+    End,
+}
+
+/// The rooms a connection joins: room numbers, made into names by the dialect.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "rooms", rename_all = "snake_case")]
+pub(crate) enum Membership {
+    /// Everyone is in room 0. What a dialect without rooms can do.
+    One,
+    /// Everyone is in room 0 of those for which the server has a flush window (Ringway: `window.0`; else as `One`).
+    Windowed,
+    /// Each connection is alone in a room of its own number: publishing there is an echo.
+    Own,
+    /// Each connection is in `each` of `count` rooms, room `r` chosen with a chance of 1/(r+1)^`skew` (Zipf), the same
+    /// for the same `seed`. `tagged`: the rooms of a connection share one tag, so they are `each` rooms of one family.
+    Zipf { count: usize, each: usize, skew: f64, tagged: bool, seed: u64 },
+}
+
+/// Which room a message goes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Aim {
+    /// Room 0.
+    First,
+    /// A room without members, where everyone is in room 0: what goes in and never comes out.
+    Nobody,
+    /// The publisher's own rooms, in turn.
+    Own,
+}
+
+/// What a worker says.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "is", rename_all = "snake_case")]
+pub(crate) enum Event {
+    Configured,
+    Opened(Opened),
+    Published(Published),
+    Collected(Collected),
+    Standing(Standing),
+    Done,
+    /// The command can't be carried out.
+    Failed {
+        why: String,
+    },
+    /// Once a second.
+    Progress(Standing),
+}
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct Opened {
+    pub(crate) opened: usize,
+    pub(crate) failed: usize,
+    /// Why the first of them failed.
+    pub(crate) first_failure: Option<String>,
+    pub(crate) seconds: f64,
+    /// From the intended start of each connection to its being ready (upgraded, joined), microseconds.
+    pub(crate) latency: Histogram,
+}
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct Published {
+    /// Messages.
+    pub(crate) sent: u64,
+    /// Bytes of the last message's frame payload as the publisher sent it.
+    pub(crate) payload_bytes: usize,
+    pub(crate) seconds: f64,
+    /// How late the generator itself was, microseconds: what it adds to latencies at worst.
+    pub(crate) lateness: Histogram,
+    /// Deliveries due at this worker's connections and all others' of the same membership plan, where the worker can tell.
+    pub(crate) due: Option<u64>,
+    /// Messages that weren't sent, since their publisher was closed.
+    #[serde(default)]
+    pub(crate) unsent: u64,
+}
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct Collected {
+    pub(crate) deliveries: u64,
+    /// Bytes of those deliveries' WebSocket payloads.
+    pub(crate) delivered_bytes: u64,
+    /// `read` calls that brought them: fewer than deliveries where several left as one write.
+    pub(crate) reads: u64,
+    /// Deliveries whose number was not above the one before on that connection (single room, single publisher).
+    pub(crate) out_of_order: u64,
+    /// Connections that the server closed meanwhile, and how the first was closed: `1008 Slow consumer`.
+    pub(crate) closed: u64,
+    pub(crate) first_close: Option<String>,
+    /// What the server refused on connections that stay open (a publication, say), and the first of it.
+    pub(crate) refused: u64,
+    pub(crate) first_refusal: Option<String>,
+    /// From the intended send time to the receipt, each delivery, microseconds.
+    pub(crate) latency: Histogram,
+    /// From the intended send time to the last receipt within this worker, each message, microseconds.
+    pub(crate) last: Histogram,
+}
+
+/// How things stand; what is counted since the last [`Command::Reset`].
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct Standing {
+    pub(crate) connections: usize,
+    pub(crate) opening: usize,
+    pub(crate) sent: u64,
+    pub(crate) deliveries: u64,
+    pub(crate) closed: u64,
+}
+
+/// An HdrHistogram (V2, deflate off) in base64; empty: nothing was recorded. See [`crate::histogram`].
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Histogram(pub(crate) String);

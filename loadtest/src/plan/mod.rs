@@ -1,0 +1,186 @@
+//! What is run: plans of steps, each a script for some targets, some times over.
+
+mod script;
+mod verdict;
+
+pub(crate) use script::{Rooms, Script};
+pub(crate) use verdict::judge;
+
+use anyhow::bail;
+
+/// What was asked for on the command line.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Wish {
+    /// One of `loadtest list`
+    pub(crate) plan: String,
+    /// Only targets whose name contains this (several: any of them); the floor always runs
+    #[arg(long)]
+    only: Vec<String>,
+    /// Only this script of the plan (several: any of them)
+    #[arg(long)]
+    script: Vec<String>,
+    /// Repetitions, instead of the plan's
+    #[arg(long)]
+    repeat: Option<usize>,
+    /// Keep the results that are there, and add to them
+    #[arg(long)]
+    pub(crate) add: bool,
+    /// Cores for the servers, as `0` or `0,1`; default: the lower half
+    #[arg(long, value_delimiter = ',')]
+    servers_on: Vec<usize>,
+    /// Cores for the generator and for what stands beside the servers; default: the upper half
+    #[arg(long, value_delimiter = ',')]
+    generator_on: Vec<usize>,
+}
+
+pub(crate) struct Plan {
+    pub(crate) name: &'static str,
+    /// What was typed.
+    pub(crate) command: String,
+    pub(crate) steps: Vec<Step>,
+    pub(crate) servers_on: Vec<usize>,
+    pub(crate) generator_on: Vec<usize>,
+}
+
+/// A script, once for each target, the whole so many times.
+pub(crate) struct Step {
+    pub(crate) script: Script,
+    pub(crate) targets: Vec<&'static str>,
+    pub(crate) repetitions: usize,
+}
+
+const FLOOR: &str = "floor";
+const OURS: [&str; 3] = ["ringway direct", "ringway gateway", "ringway serve"];
+
+/// Every plan: its name, what it is for, its steps.
+fn plans() -> Vec<(&'static str, &'static str, Vec<Step>)> {
+    let few: Vec<&'static str> = [&[FLOOR], &OURS[..], &["tokio-tungstenite", "websockets"]].concat();
+    let hop = ["floor over NATS", "ringway two nodes"];
+    let everyone: Vec<&'static str> =
+        crate::target::all().iter().map(|target| target.name).filter(|name| !hop.contains(name)).collect();
+    let ours: Vec<&'static str> = [&[FLOOR], &OURS[..]].concat();
+    let step = |script, targets: &[&'static str], repetitions| Step {
+        script,
+        targets: targets.to_vec(),
+        repetitions,
+    };
+    let core = Script::Core { connections: 2_000, pace: 1.0, seconds: 2.0 };
+    let crowd = Script::Core { connections: 10_000, pace: 0.2, seconds: 4.0 };
+    let echoing = [
+        FLOOR,
+        "ringway direct",
+        "ringway gateway",
+        "ringway serve",
+        "tokio-tungstenite",
+        "websockets",
+        "ws",
+    ];
+    let seed = [
+        FLOOR,
+        "ringway direct",
+        "ringway gateway",
+        "ringway serve",
+        "tokio-tungstenite",
+        "websockets",
+        "websockets sequential",
+        "websockets gathered",
+    ];
+    let rooms = |each, tagged| Script::Rooms { connections: 2_000, rooms: Rooms { each, tagged } };
+    let roomy = ["ringway direct", "ringway gateway", "ringway serve"];
+    vec![
+        (
+            "quick",
+            "the floor, Ringway's three paths, tokio-tungstenite and websockets: five minutes and a half",
+            vec![
+                step(core, &few, 5),
+                step(Script::Memory { connections: 8_000 }, &few, 1),
+                step(Script::Window, &ours, 2),
+                step(Script::Hop, &hop, 3),
+            ],
+        ),
+        (
+            "full",
+            "everything, among it 10,000 connections and all the alternatives: half an hour, and the tools' installing",
+            vec![
+                step(core, &everyone, 3),
+                step(Script::Memory { connections: 8_000 }, &everyone, 1),
+                step(Script::OwnRooms { connections: 4_000 }, &few, 1),
+                step(Script::Window, &ours, 3),
+                step(Script::Hop, &hop, 3),
+                step(crowd, &seed, 2),
+                step(Script::Idle { connections: 15_000, seconds: 30.0 }, &["ringway direct"], 1),
+                step(Script::Idle { connections: 50_000, seconds: 10.0 }, &["ringway direct"], 1),
+                step(Script::Echo { connections: 10_000, per_second: 4_000.0 }, &echoing, 1),
+                step(rooms(1, false), &roomy, 1),
+                step(rooms(5, false), &roomy, 1),
+                step(rooms(5, true), &roomy, 1),
+                step(Script::Churn { connections: 2_000 }, &few, 1),
+                step(Script::Slow { connections: 1_000 }, &few, 1),
+                step(Script::Storm { connections: 5_000 }, &few, 1),
+            ],
+        ),
+        (
+            "soak",
+            "ten minutes of coming, going and broadcast; fails if anything stays",
+            vec![step(Script::Soak { connections: 2_000, seconds: 600.0 }, &["ringway gateway"], 1)],
+        ),
+    ]
+}
+
+/// What was wished for.
+///
+/// # Errors
+/// No such plan, or nothing of it left.
+pub(crate) fn plan(wish: &Wish) -> anyhow::Result<Plan> {
+    let Some((name, _, mut steps)) = plans().into_iter().find(|(name, ..)| *name == wish.plan) else {
+        let names: Vec<_> = plans().iter().map(|(name, ..)| *name).collect();
+        bail!("no plan is called {:?}; there are {}", wish.plan, names.join(", "));
+    };
+    let wanted =
+        |wanted: &[String], name: &str| wanted.is_empty() || wanted.iter().any(|word| name.contains(word));
+    for step in &mut steps {
+        step.targets.retain(|target| *target == FLOOR || wanted(&wish.only, target));
+        step.repetitions = wish.repeat.unwrap_or(step.repetitions);
+    }
+    steps.retain(|step| wanted(&wish.script, &step.script.name()) && !step.targets.is_empty());
+    if steps.is_empty() {
+        bail!("nothing of the plan {name:?} is left: see `loadtest list`");
+    }
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let half = |given: &[usize], from: usize, to: usize| match given {
+        [] => (from.min(cores - 1)..to.max(1)).collect(),
+        given => given.to_vec(),
+    };
+    let typed = std::env::args().skip(1).collect::<Vec<_>>().join(" ");
+    Ok(Plan {
+        name,
+        command: format!("cargo run --release -p ringway-loadtest -- {typed}"),
+        steps,
+        servers_on: half(&wish.servers_on, 0, cores / 2),
+        generator_on: half(&wish.generator_on, cores / 2, cores),
+    })
+}
+
+/// Prints plans and targets.
+pub(crate) fn list() -> anyhow::Result<()> {
+    use std::fmt::Write as _;
+    use std::io::Write as _;
+    let mut text = String::new();
+    for (name, what, steps) in plans() {
+        writeln!(text, "{name}: {what}")?;
+        for step in steps {
+            writeln!(
+                text,
+                "    {:<10} × {}  {}",
+                step.script.name(),
+                step.repetitions,
+                step.targets.join(", ")
+            )?;
+        }
+    }
+    writeln!(text, "\ntargets:")?;
+    for target in crate::target::all() {
+        writeln!(text, "    {:<26} {}", target.name, target.path)?;
+    }
+    Ok(std::io::stdout().write_all(text.as_bytes())?)
+}

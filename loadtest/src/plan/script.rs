@@ -1,0 +1,88 @@
+//! The scripts, as a plan names them.
+
+/// What is done with a target. Phases: see `conductor::script`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Script {
+    /// Connect, idle, broadcast singly and by eight.
+    Core { connections: usize, pace: f64, seconds: f64 },
+    /// A flush window.
+    Window,
+    /// Idle memory, before and after 60 KB.
+    Memory { connections: usize },
+    /// Idle memory, each in a room of its own.
+    OwnRooms { connections: usize },
+    /// From a client of one process to a client of another.
+    Hop,
+    /// Held for a while.
+    Idle { connections: usize, seconds: f64 },
+    /// Each told what it says.
+    Echo { connections: usize, per_second: f64 },
+    /// Many rooms.
+    Rooms { connections: usize, rooms: Rooms },
+    /// Coming and going.
+    Churn { connections: usize },
+    /// Some don't read.
+    Slow { connections: usize },
+    /// All come back at once.
+    Storm { connections: usize },
+    /// Long.
+    Soak { connections: usize, seconds: f64 },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Rooms {
+    /// Rooms a connection.
+    pub(crate) each: usize,
+    /// Whether they share a tag.
+    pub(crate) tagged: bool,
+}
+
+impl Script {
+    /// As in results: `core`, `core-10k`, `rooms-5-tagged`.
+    pub(crate) fn name(&self) -> String {
+        match self {
+            Script::Core { connections: 2_000, .. } => "core".to_owned(),
+            Script::Core { connections, .. } => format!("core-{}k", connections / 1_000),
+            Script::Window => "window".to_owned(),
+            Script::Memory { .. } => "memory".to_owned(),
+            Script::OwnRooms { .. } => "own-rooms".to_owned(),
+            Script::Hop => "hop".to_owned(),
+            Script::Idle { connections: 15_000, .. } => "idle".to_owned(),
+            Script::Idle { connections, .. } => format!("idle-{}k", connections / 1_000),
+            Script::Echo { .. } => "echo".to_owned(),
+            Script::Rooms { rooms, .. } => {
+                format!("rooms-{}{}", rooms.each, if rooms.tagged { "-tagged" } else { "" })
+            }
+            Script::Churn { .. } => "churn".to_owned(),
+            Script::Slow { .. } => "slow".to_owned(),
+            Script::Storm { .. } => "storm".to_owned(),
+            Script::Soak { .. } => "soak".to_owned(),
+        }
+    }
+
+    /// How many connections it opens.
+    pub(crate) fn connections(&self) -> usize {
+        match *self {
+            Script::Window => 200,
+            Script::Hop => 2,
+            Script::Core { connections, .. }
+            | Script::Memory { connections }
+            | Script::OwnRooms { connections }
+            | Script::Idle { connections, .. }
+            | Script::Echo { connections, .. }
+            | Script::Rooms { connections, .. }
+            | Script::Churn { connections }
+            | Script::Slow { connections }
+            | Script::Storm { connections }
+            | Script::Soak { connections, .. } => connections,
+        }
+    }
+
+    /// Generator processes that it needs at least.
+    pub(crate) fn workers(&self) -> usize {
+        match self {
+            Script::Hop | Script::Churn { .. } | Script::Slow { .. } | Script::Soak { .. } => 2,
+            _ => 1,
+        }
+    }
+}

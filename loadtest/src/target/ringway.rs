@@ -1,0 +1,320 @@
+//! Ringway: a node alone, gateway and node, everything in one process.
+
+use std::env;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, ensure};
+use ringway_testkit::nats;
+use ringway_testkit::ports::free_port;
+
+use super::process::{Process, Program};
+use super::{Ground, Role, Running, Started, Target, too_many, version_of};
+use crate::dialect::{Format, Pass, Spec};
+
+/// Connections of a node; a process has 20,000 open files on many machines.
+const NODE_HOLDS: usize = 18_000;
+
+/// Connections of a gateway: each is two sockets.
+const GATEWAY_HOLDS: usize = 9_000;
+
+/// For servers of the loop-back address that live for minutes.
+const CLUSTER_SECRET: &str = "loadtest-cluster-secret-0123456789abcdef";
+const TENANT_SECRET: &str = "loadtest-tenant-secret-0123456789abcdefg";
+const TENANT: &str = "load";
+
+/// Rooms whose publications may wait to leave together: `window.**`.
+const WINDOW: &str = "\n[[classes]]\nrooms = \"window.**\"\nflush_window = \"10ms\"\n";
+
+pub(super) fn targets() -> Vec<Target> {
+    vec![
+        Target {
+            name: "ringway direct",
+            path: "node alone",
+            beside: &["nats"],
+            rooms: true,
+            start: |ground| direct(ground, Format::Msgpack),
+        },
+        Target {
+            name: "ringway direct json",
+            path: "node alone",
+            beside: &["nats"],
+            rooms: true,
+            start: |ground| direct(ground, Format::Json),
+        },
+        Target {
+            name: "ringway gateway",
+            path: "gateway and node",
+            beside: &["nats"],
+            rooms: true,
+            start: gateway,
+        },
+        Target {
+            name: "ringway two nodes",
+            path: "two nodes over NATS",
+            beside: &["nats"],
+            rooms: true,
+            start: |ground| nodes(ground, Format::Msgpack, 2),
+        },
+        Target {
+            name: "floor over NATS",
+            path: "two processes over NATS",
+            beside: &["nats"],
+            rooms: false,
+            start: over_nats,
+        },
+        Target { name: "ringway serve", path: "one process", beside: &[], rooms: true, start: serve },
+    ]
+}
+
+/// As many nodes as the connections need, reached by themselves.
+fn direct(ground: &Ground, format: Format) -> anyhow::Result<Started> {
+    nodes(ground, format, ground.connections.div_ceil(NODE_HOLDS).max(1))
+}
+
+/// Two processes that do nothing but pass messages on over NATS.
+fn over_nats(ground: &Ground) -> anyhow::Result<Started> {
+    let nats = match nats::server_path() {
+        Ok(binary) => Nats::start(ground, &binary)?,
+        Err(error) => return Ok(Started::Absent(format!("no nats-server: {error}"))),
+    };
+    let url = format!("nats://{}", nats.address);
+    let (mut addresses, mut processes) = (Vec::new(), Vec::new());
+    for n in 0..2 {
+        let listen = free_port();
+        let program =
+            Program::new(&format!("server-{n}"), env::current_exe()?, &ground.servers_on, &ground.scratch);
+        let program = program.args(["baseline", "nats", "--listen", &listen.to_string()]);
+        let process = program.env("LOADTEST_NATS", &url).start()?;
+        process.wait_for(listen)?;
+        addresses.push(listen);
+        processes.push(process);
+    }
+    let pids = processes.iter().map(Process::pid).collect();
+    Ok(Started::Running(Box::new(Running {
+        dialect: Spec::Plain,
+        addresses,
+        versions: nats.version.clone(),
+        roles: vec![Role { name: "server", pids }, nats.role()],
+        admin: Vec::new(),
+        _keep: vec![Box::new(processes), Box::new(nats)],
+    })))
+}
+
+/// So many nodes that clients reach by themselves, with tickets.
+fn nodes(ground: &Ground, format: Format, count: usize) -> anyhow::Result<Started> {
+    let Cluster { ringway, nats, nodes } = match Cluster::start(ground, count)? {
+        Ok(cluster) => cluster,
+        Err(why) => return Ok(Started::Absent(why)),
+    };
+    let pass = Pass::Ticket { secret: CLUSTER_SECRET.to_owned(), tenant: TENANT.to_owned() };
+    let addresses = nodes.iter().map(|node| node.listen).collect();
+    let roles = vec![role("node", &nodes), nats.role()];
+    let versions = format!("{}, {}", ringway.version, nats.version);
+    Ok(Started::Running(Box::new(Running {
+        dialect: Spec::Ringway { format, pass },
+        addresses,
+        versions,
+        roles,
+        admin: admins("node", &nodes).collect(),
+        _keep: vec![Box::new(nodes), Box::new(nats)],
+    })))
+}
+
+/// Gateways before nodes, with tokens.
+fn gateway(ground: &Ground) -> anyhow::Result<Started> {
+    let count = ground.connections.div_ceil(NODE_HOLDS).max(1);
+    let Cluster { ringway, nats, nodes } = match Cluster::start(ground, count)? {
+        Ok(cluster) => cluster,
+        Err(why) => return Ok(Started::Absent(why)),
+    };
+    let count = ground.connections.div_ceil(GATEWAY_HOLDS).max(1);
+    let gateways = (0..count).map(|n| ringway.gateway(ground, n)).collect::<anyhow::Result<Vec<_>>>()?;
+    let addresses = gateways.iter().map(|gateway| gateway.listen).collect();
+    let roles = vec![role("gateway", &gateways), role("node", &nodes), nats.role()];
+    let versions = format!("{}, {}", ringway.version, nats.version);
+    Ok(Started::Running(Box::new(Running {
+        dialect: by_token(),
+        addresses,
+        versions,
+        roles,
+        admin: admins("gateway", &gateways).chain(admins("node", &nodes)).collect(),
+        _keep: vec![Box::new(gateways), Box::new(nodes), Box::new(nats)],
+    })))
+}
+
+/// Everything in one process, without NATS.
+fn serve(ground: &Ground) -> anyhow::Result<Started> {
+    if let Some(why) = too_many(ground, 1) {
+        return Ok(Started::Absent(why));
+    }
+    let (server, version) = serve_behind(ground)?;
+    let admin = ("server", server.admin);
+    let mut started = Running::of_one(by_token(), server.listen, version, server.process);
+    if let Started::Running(running) = &mut started {
+        running.admin.push(admin);
+    }
+    Ok(started)
+}
+
+/// `ringway serve`, for what stands before it, with its version.
+pub(super) fn serve_behind(ground: &Ground) -> anyhow::Result<(Server, String)> {
+    let ringway = Ringway::new(ground, None)?;
+    let (listen, admin, node) = (free_port(), free_port(), free_port());
+    let program = ringway
+        .program("serve", "serve", ground)
+        .env("RINGWAY_GATEWAY__LISTEN", listen.to_string())
+        .env("RINGWAY_GATEWAY__ADMIN", admin.to_string())
+        .env("RINGWAY_NODE__LISTEN", node.to_string());
+    Ok((Server::start(program, listen, admin)?, ringway.version))
+}
+
+/// How a gateway is spoken to.
+pub(super) fn by_token() -> Spec {
+    let pass = Pass::Token { secret: TENANT_SECRET.to_owned(), tenant: TENANT.to_owned() };
+    Spec::Ringway { format: Format::Msgpack, pass }
+}
+
+fn role(name: &'static str, servers: &[Server]) -> Role {
+    Role { name, pids: servers.iter().map(|server| server.process.pid()).collect() }
+}
+
+fn admins(role: &'static str, servers: &[Server]) -> impl Iterator<Item = (&'static str, SocketAddr)> {
+    servers.iter().map(move |server| (role, server.admin))
+}
+
+/// A `ringway` process that is ready.
+#[derive(Debug)]
+pub(super) struct Server {
+    pub(super) listen: SocketAddr,
+    pub(super) admin: SocketAddr,
+    pub(super) process: Process,
+}
+
+impl Server {
+    fn start(program: Program, listen: SocketAddr, admin: SocketAddr) -> anyhow::Result<Server> {
+        let process = program.start()?;
+        process.wait_ready(admin)?;
+        Ok(Server { listen, admin, process })
+    }
+}
+
+/// A NATS server and nodes.
+struct Cluster {
+    ringway: Ringway,
+    nats: Nats,
+    nodes: Vec<Server>,
+}
+
+impl Cluster {
+    /// With so many nodes; the inner error: there is no NATS server to be had.
+    fn start(ground: &Ground, count: usize) -> anyhow::Result<Result<Cluster, String>> {
+        let nats = match nats::server_path() {
+            Ok(binary) => Nats::start(ground, &binary)?,
+            Err(error) => return Ok(Err(format!("no nats-server: {error}"))),
+        };
+        let ringway = Ringway::new(ground, Some(&nats))?;
+        let nodes = (0..count).map(|n| ringway.node(ground, n)).collect::<anyhow::Result<_>>()?;
+        Ok(Ok(Cluster { ringway, nats, nodes }))
+    }
+}
+
+/// NATS beside the cluster, on the generator's cores.
+struct Nats {
+    address: SocketAddr,
+    version: String,
+    process: Process,
+}
+
+impl Nats {
+    fn start(ground: &Ground, binary: &Path) -> anyhow::Result<Nats> {
+        let address = free_port();
+        let program = Program::new("nats", binary, &ground.generator_on, &ground.scratch);
+        let process = program.args(["-a", "127.0.0.1", "-p", &address.port().to_string()]).start()?;
+        process.wait_for(address)?;
+        // `nats-server: v2.12.1`
+        let version = version_of(Command::new(binary).arg("--version")).replace("nats-server: v", "NATS ");
+        Ok(Nats { address, version, process })
+    }
+
+    fn role(&self) -> Role {
+        Role { name: "nats", pids: vec![self.process.pid()] }
+    }
+}
+
+/// The binary, and the one configuration of its processes.
+struct Ringway {
+    binary: PathBuf,
+    config: PathBuf,
+    version: String,
+}
+
+impl Ringway {
+    fn new(ground: &Ground, nats: Option<&Nats>) -> anyhow::Result<Ringway> {
+        let binary = binary(&ground.root)?;
+        let version = version_of(Command::new(&binary).arg("--version"));
+        let config = configuration(ground, nats.map(|nats| nats.address))?;
+        Ok(Ringway { binary, config, version })
+    }
+
+    fn program(&self, name: &str, command: &str, ground: &Ground) -> Program {
+        Program::new(name, &self.binary, &ground.servers_on, &ground.scratch)
+            .args([command, "--config"])
+            .args([&self.config])
+            .env("RINGWAY_LOG", "warn")
+    }
+
+    fn node(&self, ground: &Ground, n: usize) -> anyhow::Result<Server> {
+        let (listen, admin) = (free_port(), free_port());
+        let program = self
+            .program(&format!("node-{n}"), "node", ground)
+            .env("RINGWAY_NODE__ID", format!("node-{n}"))
+            .env("RINGWAY_NODE__LISTEN", listen.to_string())
+            .env("RINGWAY_NODE__ADMIN", admin.to_string());
+        Server::start(program, listen, admin)
+    }
+
+    fn gateway(&self, ground: &Ground, n: usize) -> anyhow::Result<Server> {
+        let (listen, admin) = (free_port(), free_port());
+        let program = self
+            .program(&format!("gateway-{n}"), "gateway", ground)
+            .env("RINGWAY_GATEWAY__LISTEN", listen.to_string())
+            .env("RINGWAY_GATEWAY__ADMIN", admin.to_string());
+        Server::start(program, listen, admin)
+    }
+}
+
+/// `RINGWAY_BIN`, else the repository's release build, made now where there is none.
+fn binary(root: &Path) -> anyhow::Result<PathBuf> {
+    if let Some(binary) = env::var_os("RINGWAY_BIN") {
+        return Ok(binary.into());
+    }
+    let binary = root.join("target/release/ringway");
+    if !binary.exists() {
+        let mut cargo = Command::new("cargo");
+        cargo.args(["build", "--release", "--locked", "-p", "ringway"]).current_dir(root);
+        let status = cargo.env_remove("CARGO_TARGET_DIR").status().context("cargo doesn't start")?;
+        ensure!(status.success(), "cargo build -p ringway: {status}");
+    }
+    Ok(binary)
+}
+
+/// A room's replay buffer isn't a connection's memory: the room that takes large messages and has no members keeps none.
+const NOBODY: &str = "\n[[classes]]\nrooms = \"room-1\"\nreplay = { messages = 0, age = \"30s\" }\n";
+
+/// Writes the file that all processes share; what differs between them is set by environment.
+fn configuration(ground: &Ground, nats: Option<SocketAddr>) -> anyhow::Result<PathBuf> {
+    fs::write(ground.scratch.join("tenant.key"), TENANT_SECRET)?;
+    let nats = nats.map(|address| format!("[nats]\nurls = [\"nats://{address}\"]\n\n")).unwrap_or_default();
+    let text = format!(
+        "[gateway]\nauth = \"jwt\"\n\n\
+         {nats}\
+         [cluster]\nsecret = \"{CLUSTER_SECRET}\"\n\n\
+         [tenants.{TENANT}]\nkeys = [{{ alg = \"HS256\", file = \"tenant.key\" }}]\n"
+    );
+    let file = ground.scratch.join("ringway.toml");
+    fs::write(&file, format!("{text}{NOBODY}{WINDOW}"))?;
+    Ok(file)
+}
