@@ -9,20 +9,25 @@ use crate::server::Server;
 /// Rooms that the connection is in at a time.
 const AT_A_TIME: usize = 50;
 
+/// After this nobody remembers a room that was used once: five minutes, and the sweeps that look at all.
+const FORGOTTEN: Duration = Duration::from_secs(345);
+
 pub(crate) fn measure(binary: &str, count: usize) {
     let node = Server::start_node(std::path::Path::new(binary));
     let mut open = open_all(node.address(1), 1, 0);
     let client = &mut open[0];
     pass_through(client, 0..1_000);
     std::thread::sleep(Duration::from_secs(3));
-    let before = node.resident();
+    let empty = node.resident();
     pass_through(client, 1_000..1_000 + count);
     std::thread::sleep(Duration::from_secs(3));
-    println!("a room that is known but empty: {} B", (node.resident() - before) / count as u64);
+    println!("a room that is known but empty: {} B", (node.resident() - empty) / count as u64);
     let before = node.processor();
     std::thread::sleep(Duration::from_secs(10));
     let share = node.processor_since(before) / 10e6 * 100.0;
     println!("{count} of them, nobody there: {share:.2} % of a core");
+    std::thread::sleep(FORGOTTEN);
+    println!("left of each, once forgotten: {} B", (node.resident() as i64 - empty as i64) / count as i64);
 }
 
 fn pass_through(client: &mut std::net::TcpStream, rooms: std::ops::Range<usize>) {
