@@ -43,11 +43,11 @@ lint: ## formatting and clippy, warnings as errors
 lint-deny: ## licences, bans and sources of the dependencies (needs cargo-deny)
 	cargo deny --locked check bans licenses sources
 
-loadtest: ## the floor, Ringway's paths and two alternatives side by side; five minutes once built (ARGS="--repeat 1")
+loadtest: ## the floor, Ringway's paths and two alternatives side by side; six minutes once built (ARGS="--repeat 1")
 	cargo build --release --locked -p ringway
 	cargo run --release --locked -p ringway-loadtest -- run quick $(ARGS)
 
-loadtest-full: ## everything against everything; an hour
+loadtest-full: ## everything against everything; half an hour, and what installing takes
 	cargo build --release --locked -p ringway
 	cargo run --release --locked -p ringway-loadtest -- run full $(ARGS)
 

@@ -90,7 +90,7 @@ fn plans() -> Vec<(&'static str, &'static str, Vec<Step>)> {
     vec![
         (
             "quick",
-            "the floor, Ringway's three paths, tokio-tungstenite and websockets: five minutes and a half",
+            "the floor, Ringway's three paths, tokio-tungstenite and websockets: six minutes",
             vec![
                 step(core, &few, 5),
                 step(Script::Memory { connections: 8_000 }, &few, 1),
