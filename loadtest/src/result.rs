@@ -33,6 +33,14 @@ pub(crate) struct Run {
     pub(crate) phases: Vec<Phase>,
 }
 
+impl Run {
+    /// The processes that are the server: every role but what stands beside.
+    pub(crate) fn server<'a>(&'a self, phase: &'a Phase) -> impl Iterator<Item = (&'a str, &'a Use)> {
+        let roles = phase.roles.iter().map(|(role, used)| (role.as_str(), used));
+        roles.filter(|(role, _)| !self.beside.iter().any(|beside| beside == role))
+    }
+}
+
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Machine {
     pub(crate) cpu: String,

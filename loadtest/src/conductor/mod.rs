@@ -142,14 +142,7 @@ fn in_a_line(run: &Run) -> String {
     if let Some(why) = &run.absent {
         return format!("absent: {why}");
     }
-    let server = |phase: &Phase| -> f64 {
-        phase
-            .roles
-            .iter()
-            .filter(|(role, _)| *role != "nats" && *role != "redis")
-            .map(|(_, used)| used.cpu)
-            .sum()
-    };
+    let server = |phase: &Phase| run.server(phase).map(|(_, used)| used.cpu).sum::<f64>();
     let words = run.phases.iter().filter(|phase| phase.name != "warm").map(|phase| {
         let bad = if phase.lost > 0 || phase.failed > 0 || phase.closed > 0 { "!" } else { "" };
         if phase.deliveries > 0 {

@@ -184,17 +184,15 @@ fn slow(stage: &mut Stage<'_>, connections: usize) -> anyhow::Result<()> {
         let stall = |count| Command::Stall { count };
         stage.workers.ask(worker, stall(stalled), Duration::from_secs(10), stage.progress)?;
         // A message of 16 KiB each fills what kernels hold for a reader that doesn't read within the phase.
-        let heavy = Publishing { data: 16_000, ..publishing };
-        let what = Publishing { members: Some((connections - stalled) as u64), ..heavy };
+        let members = Some((connections - stalled) as u64);
+        let what = Publishing { data: 16_000, members, ..publishing };
         let command = stage.command(what);
         let event = stage.workers.ask(0, command, Duration::from_secs(60), stage.progress)?;
         let (sent, _) = note_published(phase, event, what)?;
-        let (last, open) = (worker, stage.open_at(worker));
-        let others = stage.open_at(0);
-        stage.collect(phase, |worker| {
-            let reading = if worker == last { open - stalled } else { others };
-            Some(sent * reading as u64)
-        })?;
+        let reading: Vec<usize> = (0..=worker)
+            .map(|number| stage.open_at(number) - if number == worker { stalled } else { 0 })
+            .collect();
+        stage.collect(phase, |number| Some(sent * reading[number] as u64))?;
         stage.workers.ask(worker, stall(0), Duration::from_secs(10), stage.progress)?;
         Ok(())
     })

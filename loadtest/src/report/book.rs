@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::Context as _;
 
 use super::spread::Spread;
-use crate::result::{Phase, Run, Use};
+use crate::result::{Phase, Run};
 use crate::target;
 
 /// What everything is measured against.
@@ -202,24 +202,11 @@ impl Book {
         }))
     }
 
-    /// The processes that are the server: every role but what stands beside.
-    pub(super) fn server<'a>(
-        &'a self,
-        run: &'a Run,
-        phase: &'a Phase,
-    ) -> impl Iterator<Item = (&'a str, &'a Use)> {
-        phase
-            .roles
-            .iter()
-            .map(|(role, used)| (role.as_str(), used))
-            .filter(|(role, _)| !run.beside.iter().any(|beside| beside == role))
-    }
-
     /// The roles of a target's server, over all its runs of a script.
     pub(super) fn roles(&self, script: &str, target: &str) -> Vec<String> {
         let mut roles: Vec<String> = self
             .of(script, target)
-            .flat_map(|run| run.phases.iter().flat_map(|phase| self.server(run, phase)))
+            .flat_map(|run| run.phases.iter().flat_map(|phase| run.server(phase)))
             .map(|(role, _)| role.to_owned())
             .collect();
         roles.sort();

@@ -91,7 +91,7 @@ impl Book {
 
     /// Resident bytes of the server (or a role of it) at each sample.
     pub(super) fn resident_over_time(&self, run: &Run, at: &Phase, role: Option<&str>) -> Vec<(f64, f64)> {
-        let ours: Vec<&str> = self.server(run, at).map(|(name, _)| name).collect();
+        let ours: Vec<&str> = run.server(at).map(|(name, _)| name).collect();
         let counts = |name: &str| role.map_or_else(|| ours.contains(&name), |role| role == name);
         at.samples
             .iter()
@@ -120,8 +120,8 @@ impl Book {
     }
 
     fn sum(&self, run: &Run, at: &Phase, role: Option<&str>, what: impl Fn(&Use) -> f64) -> Option<f64> {
-        let used: Vec<f64> = self
-            .server(run, at)
+        let used: Vec<f64> = run
+            .server(at)
             .filter(|(name, _)| role.is_none_or(|role| role == *name))
             .map(|(_, used)| what(used))
             .collect();

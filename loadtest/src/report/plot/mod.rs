@@ -158,7 +158,7 @@ fn watched(book: &Book) -> anyhow::Result<Vec<Plot>> {
 
 /// Memory and descriptors by role, connections, deliveries per second; what is always zero is left out.
 fn panels(book: &Book, run: &Run, at: &Phase, target: &str) -> Vec<Panel> {
-    let roles: Vec<&str> = book.server(run, at).map(|(role, _)| role).collect();
+    let roles: Vec<&str> = run.server(at).map(|(role, _)| role).collect();
     let line = |name: &str, ink: Ink, points: Vec<(f64, f64)>| Line { name: name.to_owned(), ink, points };
     let ink = |role: &str| match role {
         "node" => Ink::DIRECT,
