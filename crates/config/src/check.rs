@@ -6,8 +6,10 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use crate::error::{ConfigError, Place, Problem};
+use crate::limits_tree::LimitsConfig;
+use crate::quantity::ByteSize;
 use crate::rooms::{Class, Presence, Store};
-use crate::tenant_tree::{Algorithm, LimitsConfig, TenantConfig};
+use crate::tenant_tree::{Algorithm, TenantConfig};
 use crate::tree::{Auth, Config, is_node_id};
 use crate::value::Node;
 
@@ -17,6 +19,8 @@ const SECRET_MIN: usize = 16;
 const HS256_ADVISED: usize = 32;
 /// Longest that publications may wait to leave together: beyond it they are late rather than bundled.
 const FLUSH_WINDOW_MAX: Duration = Duration::from_secs(1);
+/// Smallest budget for what waits and is kept, in bytes: what a single member may have waiting.
+const BUFFERS_MIN: u64 = 1 << 20;
 const DAY: Duration = Duration::from_secs(86_400);
 
 impl Config {
@@ -51,9 +55,7 @@ impl Config {
                 ));
             }
         }
-        warnings.extend(unenforced("tenant_defaults", &self.tenant_defaults.limits));
         for (tenant, config) in &self.tenants {
-            warnings.extend(unenforced(&format!("tenants.{tenant}"), &config.limits));
             for (index, key) in config.keys.iter().enumerate() {
                 if key.alg == Algorithm::Hs256 && key.file.0.bytes().len() < HS256_ADVISED {
                     warnings.push(format!(
@@ -74,15 +76,6 @@ impl Config {
 
 fn hides(earlier: &Class, later: &Class) -> bool {
     earlier.rooms.as_str() == "**" || earlier.rooms == later.rooms
-}
-
-/// Which of the limits are given that nothing is held against yet.
-fn unenforced(key: &str, limits: &LimitsConfig) -> Option<String> {
-    let given =
-        [limits.connections.map(|_| "connections"), limits.publish_per_second.map(|_| "publish_per_second")];
-    let names = given.into_iter().flatten().collect::<Vec<_>>().join(", ");
-    (!names.is_empty())
-        .then(|| format!("{key}.limits.{names}: not enforced yet: read and checked, but refuses nobody"))
 }
 
 /// Whether bytes are a key for an algorithm, and if they aren't, why: for people, and nothing secret.
@@ -128,7 +121,8 @@ impl<'a> Checker<'a> {
         for (index, class) in config.classes.iter().enumerate() {
             self.class(&format!("classes[{index}]"), class);
         }
-        self.limits("tenant_defaults.limits", &config.tenant_defaults.limits);
+        let defaults = &config.tenant_defaults.limits;
+        self.limits("tenant_defaults.limits", defaults, defaults);
         self.tenants(config);
         self.problems
     }
@@ -155,6 +149,9 @@ impl<'a> Checker<'a> {
         }
         if config.node.max_connections == 0 {
             self.wrong("node.max_connections", "expected 1 or more, found 0");
+        }
+        if config.node.buffers.is_some_and(|bytes| bytes.0 < BUFFERS_MIN) {
+            self.wrong("node.buffers", "expected \"1MiB\" or more");
         }
         self.within("node.weight", config.node.weight, 0..=16);
         if let Some(nats) = &config.nats {
@@ -223,8 +220,13 @@ impl<'a> Checker<'a> {
         if class.flush_window > FLUSH_WINDOW_MAX {
             self.wrong(&format!("{key}.flush_window"), "expected at most \"1s\"");
         }
-        self.within(&format!("{key}.replay.messages"), class.replay.messages, 0..=10_000);
-        if class.replay.age > DAY {
+        let limits = &class.limits;
+        self.rate(&format!("{key}.limits.publish"), limits.publish_per_second, limits.publish_burst);
+        self.bytes(&format!("{key}.limits"), limits.bytes_per_second);
+        if let Some(messages) = class.replay.messages {
+            self.within(&format!("{key}.replay.messages"), messages, 0..=10_000);
+        }
+        if class.replay.age.is_some_and(|age| age > DAY) {
             self.wrong(&format!("{key}.replay.age"), "expected at most \"24h\"");
         }
         if class.presence.linger > Duration::from_secs(300) {
@@ -233,11 +235,52 @@ impl<'a> Checker<'a> {
         self.within(&format!("{key}.presence.list_up_to"), class.presence.list_up_to, 0..=10_000);
     }
 
-    fn limits(&mut self, key: &str, limits: &LimitsConfig) {
-        self.at_least_one(&format!("{key}.connections"), limits.connections);
-        self.at_least_one(&format!("{key}.publish_per_second"), limits.publish_per_second.map(u64::from));
-        if let Some(rooms) = limits.rooms {
-            self.within(&format!("{key}.rooms"), rooms, 1..=10_000);
+    /// `own` are held against the defaults that stand in for what they don't say.
+    fn limits(&mut self, key: &str, own: &LimitsConfig, defaults: &LimitsConfig) {
+        let (user, user_defaults) = (&own.user, &defaults.user);
+        let (connection, connection_defaults) = (&own.connection, &defaults.connection);
+        for (name, per_second, per_second_default, burst) in [
+            ("connects", own.connects_per_second, defaults.connects_per_second, own.connects_burst),
+            ("publish", own.publish_per_second, defaults.publish_per_second, own.publish_burst),
+            (
+                "user.connects",
+                user.connects_per_second,
+                user_defaults.connects_per_second,
+                user.connects_burst,
+            ),
+            ("user.publish", user.publish_per_second, user_defaults.publish_per_second, user.publish_burst),
+            (
+                "connection.publish",
+                connection.publish_per_second,
+                connection_defaults.publish_per_second,
+                connection.publish_burst,
+            ),
+        ] {
+            self.rate(&format!("{key}.{name}"), per_second.or(per_second_default), burst);
+        }
+        self.bytes(key, own.bytes_per_second);
+        self.bytes(&format!("{key}.user"), user.bytes_per_second);
+        self.bytes(&format!("{key}.connection"), connection.bytes_per_second);
+        if let Some(rooms) = own.rooms {
+            self.within(&format!("{key}.rooms"), rooms, 0..=10_000);
+        }
+    }
+
+    /// `key` is what the two keys of a rate begin with.
+    fn rate(&mut self, key: &str, per_second: Option<u32>, burst: Option<u32>) {
+        let Some(burst) = burst else { return };
+        if burst == 0 {
+            self.wrong(&format!("{key}_burst"), "expected 1 or more, found 0");
+        }
+        if per_second.is_none() {
+            let rate = key.rsplit('.').next().unwrap_or(key);
+            self.wrong(&format!("{key}_burst"), format!("limits nothing without {rate}_per_second"));
+        }
+    }
+
+    fn bytes(&mut self, key: &str, per_second: Option<ByteSize>) {
+        if per_second.is_some_and(|bytes| bytes.0 > u64::from(u32::MAX)) {
+            self.wrong(&format!("{key}.bytes_per_second"), "expected less than \"4GiB\"");
         }
     }
 
@@ -245,7 +288,7 @@ impl<'a> Checker<'a> {
         let mut api_keys = BTreeMap::new();
         for (name, tenant) in &config.tenants {
             let key = format!("tenants.{name}");
-            self.limits(&format!("{key}.limits"), &tenant.limits);
+            self.limits(&format!("{key}.limits"), &tenant.limits, &config.tenant_defaults.limits);
             self.token_keys(&key, tenant);
             self.api_keys(&key, tenant, &mut api_keys);
             if config.gateway.auth == Auth::Jwt && tenant.keys.is_empty() && tenant.api_keys.is_empty() {

@@ -11,6 +11,8 @@ mod check;
 mod environment;
 mod error;
 mod leaf;
+mod limits;
+mod limits_tree;
 mod load;
 mod nearest;
 mod origin;
@@ -32,15 +34,17 @@ pub use address::HostPort;
 pub use check::UsableKey;
 pub use environment::{NOT_KEYS, PREFIX, environment};
 pub use error::{ConfigError, Place, Problem};
+pub use limits::{ConnectionLimits, Limits, Quota, RoomLimits, UserLimits};
+pub use limits_tree::{ConnectionLimitsConfig, LimitsConfig, RoomLimitsConfig, UserLimitsConfig};
 pub use load::keys;
 pub use origin::{Origin, Origins};
 pub use quantity::ByteSize;
 pub use read::Key;
-pub use rooms::{Class, Presence, Replay, SlowConsumer, Store, StoreName, WhenFull};
+pub use rooms::{Class, Presence, Replay, ReplayConfig, SlowConsumer, Store, StoreName, WhenFull};
 pub use secret::Secret;
 pub use settings::{Dev, GatewaySettings, NodeSettings, Role};
 pub use tenant_tree::{
-    Algorithm, ApiKey, ApiKeyHash, KeyConfig, KeyFile, LimitsConfig, Right, TenantConfig, TenantDefaults,
+    Algorithm, ApiKey, ApiKeyHash, KeyConfig, KeyFile, Right, TenantConfig, TenantDefaults,
 };
-pub use tenants::{Limits, Tenant, TenantKey, Tenants};
+pub use tenants::{Tenant, TenantKey, Tenants};
 pub use tree::{Auth, ClientPath, Cluster, Config, Gateway, Nats, NatsUrl, Node, SHARED_POOL, Telemetry};

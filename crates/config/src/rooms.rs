@@ -7,6 +7,8 @@ use std::time::Duration;
 use ringway_protocol::{Pattern, TenantId};
 
 use crate::leaf::{choice, text};
+use crate::limits::RoomLimits;
+use crate::limits_tree::RoomLimitsConfig;
 use crate::quantity::ByteSize;
 use crate::read::{Leaf, Reader, Refusal};
 use crate::section::{item, section};
@@ -92,11 +94,13 @@ item! {
         /// The store that keeps its publications. Not built yet, and refused: every room is ephemeral.
         pub store: Option<StoreName> = None,
         /// What an ephemeral room remembers, for those that come back.
-        pub replay: Replay = Replay::default(),
+        pub replay: ReplayConfig = ReplayConfig::default(),
         /// What happens to a member that reads too slowly.
         pub slow_consumer: SlowConsumer = SlowConsumer::Disconnect,
         /// For how long publications may wait to leave together, up to 1 second. 0: not at all.
         pub flush_window: Duration = Duration::ZERO,
+        /// What each room may use.
+        pub limits: RoomLimitsConfig = RoomLimitsConfig::default(),
         /// Who is here.
         pub presence: Presence = Presence::default(),
     }
@@ -109,23 +113,58 @@ impl Class {
         Class {
             rooms: Pattern::parse("**").expect("a valid pattern"),
             store: None,
-            replay: Replay::default(),
+            replay: ReplayConfig::default(),
             slow_consumer: SlowConsumer::Disconnect,
             flush_window: Duration::ZERO,
+            limits: RoomLimitsConfig::default(),
             presence: Presence::default(),
+        }
+    }
+
+    /// What each room may use.
+    #[must_use]
+    pub fn room_limits(&self) -> RoomLimits {
+        RoomLimits::new(&self.limits)
+    }
+
+    /// What each room remembers for those that come back.
+    #[must_use]
+    pub fn replay(&self) -> Replay {
+        let by_key = self.slow_consumer == SlowConsumer::Conflate;
+        let (messages, age) = if by_key { BY_KEY } else { IN_ORDER };
+        Replay {
+            messages: self.replay.messages.unwrap_or(messages),
+            age: self.replay.age.unwrap_or(age),
+            by_key,
         }
     }
 }
 
+/// What a room remembers where nothing else is said.
+const IN_ORDER: (u32, Duration) = (100, Duration::from_secs(30));
+/// And where it keeps the newest of each key: it is the room's state, so for whoever opens it, however late.
+const BY_KEY: (u32, Duration) = (1_000, Duration::from_secs(3_600));
+
 section! {
-    /// `replay` of a class.
+    /// `replay` of a class, as it is written.
     #[derive(Copy)]
-    pub struct Replay {
-        /// At most this many publications, up to 10,000. 0: none.
-        pub messages: u32 = 100,
+    pub struct ReplayConfig {
+        /// At most this many publications, up to 10,000; where the newest of each key is kept, keys. 0: none.
+        pub messages: Option<u32> = None,
         /// None older than this, up to 24 hours.
-        pub age: Duration = Duration::from_secs(30),
+        pub age: Option<Duration> = None,
     }
+}
+
+/// What a room remembers for those that come back, resolved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Replay {
+    /// At most this many publications.
+    pub messages: u32,
+    /// None older than this.
+    pub age: Duration,
+    /// Only the newest of each key: the class conflates.
+    pub by_key: bool,
 }
 
 choice! {
@@ -133,10 +172,11 @@ choice! {
     pub enum SlowConsumer {
         /// It is closed (1008) at 1 MiB that waits for it.
         Disconnect = "disconnect",
-    } later {
-        "drop_oldest": "slow_consumer = \"drop_oldest\"; \"disconnect\" is",
-        "conflate": "slow_consumer = \"conflate\"; \"disconnect\" is",
-    }
+        /// At 1 MiB that waits for it the oldest publications are left out, and it is told.
+        DropOldest = "drop_oldest",
+        /// While it is behind only the newest publication of each key waits for it.
+        Conflate = "conflate",
+    } later {}
 }
 
 section! {

@@ -55,6 +55,8 @@ pub struct NodeSettings {
     pub admin: SocketAddr,
     /// More connections are refused.
     pub max_connections: u64,
+    /// Bytes for what waits for members and for replay buffers; None: a quarter of what the process may use.
+    pub buffers: Option<u64>,
     /// Its share of the slots against the others' (0 to 16).
     pub weight: u8,
     /// Whether `auth` frames are checked.
@@ -131,6 +133,7 @@ impl Config {
             public_url: node.public_url.clone(),
             admin: node.admin,
             max_connections: node.max_connections,
+            buffers: node.buffers.map(|bytes| bytes.0),
             weight: node.weight,
             auth: self.gateway.auth,
         }

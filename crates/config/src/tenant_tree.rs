@@ -3,6 +3,7 @@
 use ringway_protocol::{GroupId, Pattern, PoolId};
 
 use crate::leaf::{choice, text};
+use crate::limits_tree::LimitsConfig;
 use crate::origin::Origin;
 use crate::read::{Leaf, Reader, Refusal};
 use crate::secret::{Secret, beside, read_key_file};
@@ -40,18 +41,6 @@ section! {
         pub origins: Option<Vec<Origin>> = None,
         /// Limits, each for tenants that don't set it themselves.
         pub limits: LimitsConfig = LimitsConfig::default(),
-    }
-}
-
-section! {
-    /// `limits` of a tenant. Each stands alone; one that is absent is no limit, but for `rooms`.
-    pub struct LimitsConfig {
-        /// Connections of the tenant, at least 1. Not enforced yet.
-        pub connections: Option<u64> = None,
-        /// Publications of a connection in a second, at least 1. Not enforced yet.
-        pub publish_per_second: Option<u32> = None,
-        /// Rooms that a connection may have joined at a time, 1 to 10,000. Default: 1,000.
-        pub rooms: Option<u32> = None,
     }
 }
 

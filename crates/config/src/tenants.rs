@@ -5,14 +5,12 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use ringway_protocol::{GroupId, PoolId, RoomName, TenantId};
 
+use crate::limits::{Limits, RoomLimits};
 use crate::origin::Origins;
 use crate::rooms::Class;
 use crate::secret::Secret;
-use crate::tenant_tree::{Algorithm, ApiKey, LimitsConfig, TenantConfig, TenantDefaults};
+use crate::tenant_tree::{Algorithm, ApiKey, TenantConfig, TenantDefaults};
 use crate::tree::{Auth, Config};
-
-/// Rooms that a connection may have joined at a time, where nothing else is said.
-const ROOMS_PER_CONNECTION: u32 = 1_000;
 
 /// Tenants of an open installation that are remembered: names come from clients, so their number must have a bound.
 /// Further ones are made anew at each look.
@@ -48,17 +46,6 @@ pub struct TenantKey {
     pub bytes: Secret,
 }
 
-/// What a tenant may use; None is no limit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// Connections of the tenant.
-    pub connections: Option<u64>,
-    /// Publications of a connection in a second.
-    pub publish_per_second: Option<u32>,
-    /// Rooms that a connection may have joined at a time.
-    pub rooms: u32,
-}
-
 /// All tenants and classes. A clone shares them.
 #[derive(Debug, Clone)]
 pub struct Tenants(Arc<Inner>);
@@ -69,6 +56,7 @@ struct Inner {
     by_api_key: BTreeMap<String, Arc<Tenant>>,
     classes: Vec<Arc<Class>>,
     otherwise: Arc<Class>,
+    limits_rooms: bool,
     open: Option<Open>,
 }
 
@@ -112,6 +100,7 @@ impl Tenants {
             by_api_key,
             classes: config.classes.iter().cloned().map(Arc::new).collect(),
             otherwise: Arc::new(Class::everything()),
+            limits_rooms: config.classes.iter().any(|class| class.room_limits() != RoomLimits::default()),
             open,
         }))
     }
@@ -163,6 +152,12 @@ impl Tenants {
         groups
     }
 
+    /// Whether any class limits its rooms: asked for each publication, before its class is looked for.
+    #[must_use]
+    pub fn limits_rooms(&self) -> bool {
+        self.0.limits_rooms
+    }
+
     /// The settings of a room: of the first class whose pattern matches, else the defaults. The same in every tenant.
     #[must_use]
     pub fn class_of(&self, room: &RoomName) -> &Arc<Class> {
@@ -196,15 +191,7 @@ fn resolve(id: &TenantId, tenant: &TenantConfig, defaults: &TenantDefaults) -> T
             .map(|key| TenantKey { alg: key.alg, kid: key.kid.clone(), bytes: key.file.0.clone() })
             .collect(),
         origins: Origins::new(tenant.origins.as_deref().or(defaults.origins.as_deref())),
-        limits: limits(&tenant.limits, &defaults.limits),
+        limits: Limits::new(&tenant.limits, &defaults.limits),
         api_keys: tenant.api_keys.clone(),
-    }
-}
-
-fn limits(own: &LimitsConfig, defaults: &LimitsConfig) -> Limits {
-    Limits {
-        connections: own.connections.or(defaults.connections),
-        publish_per_second: own.publish_per_second.or(defaults.publish_per_second),
-        rooms: own.rooms.or(defaults.rooms).unwrap_or(ROOMS_PER_CONNECTION),
     }
 }

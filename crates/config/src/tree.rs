@@ -11,6 +11,7 @@ use url::Url;
 
 use crate::address::{HostPort, redacted};
 use crate::leaf::{choice, text};
+use crate::quantity::ByteSize;
 use crate::read::{Leaf, Reader, Refusal};
 use crate::rooms::{Class, Store, StoreName};
 use crate::secret::{Secret, look_up};
@@ -111,6 +112,9 @@ section! {
         /// Connections that it was tested for: the denominator of the 80 % alert, and further ones are refused.
         /// At least 1.
         pub max_connections: u64 = 50_000,
+        /// Memory for what waits for members and for replay buffers, all rooms together; at least 1 MiB. Default: a
+        /// quarter of what the process may use.
+        pub buffers: Option<ByteSize> = None,
         /// Its share of the pool's slots against the others', 0 to 16. 0: it holds none.
         pub weight: u8 = 1,
     }

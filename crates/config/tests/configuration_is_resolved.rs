@@ -5,7 +5,10 @@
 use std::path::Path;
 use std::time::Duration;
 
-use ringway_config::{Algorithm, Auth, ByteSize, Config, Environment, Origins, Right, Role, WhenFull, keys};
+use ringway_config::{
+    Algorithm, Auth, ByteSize, Config, ConnectionLimits, Environment, Limits, Origins, Quota, Right, Role,
+    RoomLimits, UserLimits, WhenFull, keys,
+};
 
 /// Everything that can be said today.
 const WHOLE: &str = r#"
@@ -26,6 +29,7 @@ advertise = "10.0.0.5:7001"
 public_url = "wss://a.example.net"
 admin = "0.0.0.0:9081"
 max_connections = 20_000
+buffers = "256MiB"
 weight = 2
 
 [nats]
@@ -108,6 +112,7 @@ fn the_whole_file_comes_to_what_it_says() {
         (node.id.as_str(), node.weight, node.max_connections, node.auth),
         ("node-a", 2, 20_000, Auth::Jwt)
     );
+    assert_eq!(node.buffers, Some(256 << 20));
     assert_eq!(node.advertise.unwrap().to_string(), "10.0.0.5:7001");
     assert!(config.gateway().token_in_query);
     let nats = config.nats.as_ref().unwrap();
@@ -126,33 +131,130 @@ fn the_whole_file_comes_to_what_it_says() {
         config.warnings(),
         [
             "stores.chat: not built yet: read and checked, but nothing is stored",
-            "tenant_defaults.limits.publish_per_second: not enforced yet: read and checked, but refuses nobody",
-            "tenants.acme.limits.connections: not enforced yet: read and checked, but refuses nobody",
             "tenants.globex.keys[0].file: an HS256 key should have 32 bytes or more",
         ]
     );
 }
 
+const fn quota(per_second: u32, burst: u32) -> Option<Quota> {
+    Some(Quota { per_second, burst })
+}
+
+/// The limits of tenant `acme`.
+fn limits(text: &str) -> Limits {
+    let text = format!("gateway.auth = \"off\"\n{text}");
+    let config = Config::from_text(&text, Path::new("ringway.toml"), &Environment::new());
+    let config = config.unwrap_or_else(|error| panic!("{error}\n{text}"));
+    assert_eq!(config.warnings().len(), 1, "{:?}", config.warnings());
+    config.tenants().get(&"acme".parse().unwrap()).unwrap().limits
+}
+
 #[test]
-fn limits_that_nothing_is_held_against_yet_are_told_once_a_tenant() {
-    let told = |variables: &[(&str, &str)]| {
-        let warnings = open(variables).warnings();
-        warnings.into_iter().filter(|warning| warning.contains("limits")).collect::<Vec<_>>()
-    };
-    let both = [
-        ("RINGWAY_TENANTS__ACME__LIMITS__CONNECTIONS", "5"),
-        ("RINGWAY_TENANTS__ACME__LIMITS__PUBLISH_PER_SECOND", "5"),
-        ("RINGWAY_TENANTS__GLOBEX__LIMITS__PUBLISH_PER_SECOND", "5"),
-    ];
-    assert_eq!(
-        told(&both),
-        [
-            "tenants.acme.limits.connections, publish_per_second: not enforced yet: read and checked, but refuses nobody",
-            "tenants.globex.limits.publish_per_second: not enforced yet: read and checked, but refuses nobody",
-        ]
+fn limits_are_a_tenants_own_or_the_defaults_one_by_one() {
+    let acme = limits(
+        r#"
+        [tenant_defaults.limits]
+        connections = 10
+        connects_per_second = 20
+        connects_burst = 40
+        publish_per_second = 30
+        user = { connections = 3, publish_per_second = 7, connects_per_second = 2 }
+        connection = { bytes_per_second = "1MiB" }
+        [tenants.acme.limits]
+        connections = 11
+        connects_per_second = 25
+        bytes_per_second = "4MiB"
+        user = { publish_burst = 9, connects_burst = 5, bytes_per_second = "256KiB" }
+        connection = { publish_per_second = 20, publish_burst = 50 }
+    "#,
     );
-    // What is enforced isn't told of.
-    assert!(told(&[("RINGWAY_TENANTS__ACME__LIMITS__ROOMS", "5")]).is_empty());
+    assert_eq!(
+        acme,
+        Limits {
+            connections: Some(11),
+            connects: quota(25, 40),
+            publish: quota(30, 30),
+            bytes: quota(4 << 20, 4 << 20),
+            rooms: 1_000,
+            user: UserLimits {
+                connections: Some(3),
+                connects: quota(2, 5),
+                publish: quota(7, 9),
+                bytes: quota(256 << 10, 256 << 10),
+            },
+            connection: ConnectionLimits { publish: quota(20, 50), bytes: quota(1 << 20, 1 << 20) },
+        }
+    );
+}
+
+#[test]
+fn each_limit_stands_alone_and_nothing_means_no_limit() {
+    let none = limits("[tenants.acme]\n");
+    assert_eq!((none.connections, none.connects, none.publish, none.bytes), (None, None, None, None));
+    assert_eq!((none.user, none.connection), (UserLimits::default(), ConnectionLimits::default()));
+    let only = |limit: &str| limits(&format!("[tenants.acme]\nlimits = {{ {limit} }}\n"));
+    let with = |change: &dyn Fn(&mut Limits)| {
+        let mut limits = none;
+        change(&mut limits);
+        limits
+    };
+    assert_eq!(only("connections = 5"), with(&|limits| limits.connections = Some(5)));
+    assert_eq!(only("publish_per_second = 5"), with(&|limits| limits.publish = quota(5, 5)));
+    assert_eq!(only("connects_per_second = 5"), with(&|limits| limits.connects = quota(5, 5)));
+    assert_eq!(only("user.connections = 5"), with(&|limits| limits.user.connections = Some(5)));
+    assert_eq!(only("user.publish_per_second = 5"), with(&|limits| limits.user.publish = quota(5, 5)));
+    assert_eq!(
+        only("connection.publish_per_second = 5"),
+        with(&|limits| limits.connection.publish = quota(5, 5))
+    );
+    // The largest frame goes, however low the rate.
+    assert_eq!(only("bytes_per_second = 100"), with(&|limits| limits.bytes = quota(100, 64 << 10)));
+}
+
+#[test]
+fn zero_is_a_limit() {
+    let all = "{ connections = 0, connects_per_second = 0, publish_per_second = 0, bytes_per_second = 0, rooms = 0 }";
+    let acme = limits(&format!("[tenants.acme]\nlimits = {all}\n"));
+    assert_eq!((acme.connections, acme.rooms), (Some(0), 0));
+    for rate in [acme.connects, acme.publish, acme.bytes] {
+        assert_eq!(rate.unwrap().per_second, 0);
+        assert!(rate.unwrap().burst > 0);
+    }
+}
+
+#[test]
+fn classes_have_limits_for_each_of_their_rooms() {
+    let class = |text: &str| {
+        let text = format!("gateway.auth = \"off\"\n[[classes]]\nrooms = \"**\"\n{text}");
+        let config = Config::from_text(&text, Path::new("ringway.toml"), &Environment::new()).unwrap();
+        config.tenants().class_of(&"lobby".parse().unwrap()).clone()
+    };
+    assert_eq!(class("").room_limits(), RoomLimits::default());
+    let limits = "limits = { members = 10, publish_per_second = 100, publish_burst = 200, bytes_per_second = \"1MiB\" }";
+    assert_eq!(
+        class(limits).room_limits(),
+        RoomLimits { members: Some(10), publish: quota(100, 200), bytes: quota(1 << 20, 1 << 20) }
+    );
+    assert_eq!(
+        class("limits.members = 0").room_limits(),
+        RoomLimits { members: Some(0), ..RoomLimits::default() }
+    );
+}
+
+#[test]
+fn where_the_newest_values_are_kept_more_is_remembered() {
+    let replay = |text: &str| {
+        let text = format!("gateway.auth = \"off\"\n[[classes]]\nrooms = \"**\"\n{text}");
+        let config = Config::from_text(&text, Path::new("ringway.toml"), &Environment::new()).unwrap();
+        let replay = config.tenants().class_of(&"lobby".parse().unwrap()).replay();
+        (replay.messages, replay.age.as_secs(), replay.by_key)
+    };
+    assert_eq!(replay(""), (100, 30, false));
+    assert_eq!(replay("slow_consumer = \"drop_oldest\""), (100, 30, false));
+    assert_eq!(replay("slow_consumer = \"conflate\""), (1_000, 3_600, true));
+    assert_eq!(replay("slow_consumer = \"conflate\"\nreplay.messages = 5"), (5, 3_600, true));
+    assert_eq!(replay("slow_consumer = \"conflate\"\nreplay.age = \"1m\""), (1_000, 60, true));
+    assert_eq!(replay("replay.messages = 0"), (0, 30, false));
 }
 
 #[test]
@@ -163,8 +265,8 @@ fn tenants_have_their_own_or_the_defaults() {
     assert_eq!(acme.keys[0].alg, Algorithm::Hs256);
     assert_eq!(acme.keys[0].bytes.bytes(), b"0123456789abcdef0123456789abcdef");
     assert_eq!(
-        (acme.limits.connections, acme.limits.publish_per_second, acme.limits.rooms),
-        (Some(50_000), Some(50), 20)
+        (acme.limits.connections, acme.limits.publish, acme.limits.rooms),
+        (Some(50_000), quota(50, 50), 20)
     );
     assert!(acme.origins.allows("https://app.acme.example") && !acme.origins.allows("https://app.example"));
     assert_eq!(acme.api_keys[0].rights, [Right::Publish, Right::Manage]);
@@ -185,10 +287,10 @@ fn tenants_have_their_own_or_the_defaults() {
 #[test]
 fn the_first_class_that_matches_wins() {
     let tenants = whole(&[]).tenants();
-    let messages = |room: &str| tenants.class_of(&room.parse().unwrap()).replay.messages;
+    let messages = |room: &str| tenants.class_of(&room.parse().unwrap()).replay().messages;
     assert_eq!((messages("board.1.cursors"), messages("lobby")), (10, 7));
     let class = open(&[]).tenants().class_of(&"lobby".parse().unwrap()).clone();
-    assert_eq!((class.replay.messages, class.replay.age), (100, Duration::from_secs(30)));
+    assert_eq!((class.replay().messages, class.replay().age), (100, Duration::from_secs(30)));
 }
 
 #[test]
@@ -237,7 +339,7 @@ fn the_environment_is_above_the_file() {
         ["nats://c:1", "nats://d:2"]
     );
     assert!((config.telemetry.sample - 0.5).abs() < f64::EPSILON);
-    assert_eq!((config.classes.len(), config.classes[0].replay.messages), (3, 11));
+    assert_eq!((config.classes.len(), config.classes[0].replay().messages), (3, 11));
     let tenants = config.tenants();
     assert_eq!(tenants.get(&"acme".parse().unwrap()).unwrap().limits.rooms, 21);
     assert!(tenants.get(&"globex".parse().unwrap()).unwrap().origins.allows("https://globex.example"));
@@ -249,8 +351,8 @@ fn lists_of_tables_come_from_the_environment_too() {
         ("RINGWAY_CLASSES", "[{ rooms = \"a.**\" }, { rooms = \"b.**\", replay = { messages = 1 } }]"),
         ("RINGWAY_CLASSES__1__REPLAY__AGE", "2s"),
     ]);
-    assert_eq!(config.classes[1].replay.messages, 1);
-    assert_eq!(config.classes[1].replay.age, Duration::from_secs(2));
+    assert_eq!(config.classes[1].replay.messages, Some(1));
+    assert_eq!(config.classes[1].replay.age, Some(Duration::from_secs(2)));
     let config = open(&[("RINGWAY_CLASSES__0__ROOMS", "a"), ("RINGWAY_CLASSES__1__ROOMS", "b")]);
     assert_eq!(config.classes[1].rooms.as_str(), "b");
 }

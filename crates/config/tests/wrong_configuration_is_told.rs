@@ -176,9 +176,46 @@ fn a_wrong_value_says_what_would_be_right() {
             "3:12: tenants.acme.origins[0]: expected an origin such as \"https://app.example\", or \"*\": \"app.example\": relative URL without a base",
         ),
         (
-            "[tenants.acme]\nlimits = { connections = 0 }",
-            "3:12: tenants.acme.limits.connections: 0 would refuse everything; leave it out for no limit",
+            "[tenants.acme]\nlimits = { rooms = 10_001 }",
+            "3:12: tenants.acme.limits.rooms: expected 0 to 10000, found 10001",
         ),
+        (
+            "[tenants.acme]\nlimits = { publish_per_second = 5, publish_burst = 0 }",
+            "3:36: tenants.acme.limits.publish_burst: expected 1 or more, found 0",
+        ),
+        (
+            "[tenants.acme]\nlimits = { user = { connects_burst = 5 } }",
+            "3:21: tenants.acme.limits.user.connects_burst: limits nothing without connects_per_second",
+        ),
+        (
+            "[tenants.acme]\nlimits = { connection = { bytes_per_second = \"4GiB\" } }",
+            "3:27: tenants.acme.limits.connection.bytes_per_second: expected less than \"4GiB\"",
+        ),
+        (
+            "[tenants.acme]\nlimits = { publish_per_second = -1 }",
+            "3:33: tenants.acme.limits.publish_per_second: expected a whole number from 0 to 4294967295, found -1",
+        ),
+        (
+            "[tenants.acme]\nlimits = { publish = 5 }",
+            "3:12: tenants.acme.limits.publish: unknown key; the nearest known key is `tenants.acme.limits.publish_burst`",
+        ),
+        (
+            "[tenant_defaults]\nlimits = { publish_burst = 5 }",
+            "3:12: tenant_defaults.limits.publish_burst: limits nothing without publish_per_second",
+        ),
+        (
+            "[[classes]]\nrooms = \"a\"\nlimits = { publish_burst = 5 }",
+            "4:12: classes[0].limits.publish_burst: limits nothing without publish_per_second",
+        ),
+        (
+            "[[classes]]\nrooms = \"a\"\nreplay = { messages = 10_001 }",
+            "4:12: classes[0].replay.messages: expected 0 to 10000, found 10001",
+        ),
+        (
+            "[[classes]]\nrooms = \"a\"\nslow_consumer = \"drop_newest\"",
+            "4:17: classes[0].slow_consumer: expected \"disconnect\", \"drop_oldest\" or \"conflate\": \"drop_newest\" isn't one of them",
+        ),
+        ("[node]\nbuffers = \"1000kB\"", "3:1: node.buffers: expected \"1MiB\" or more"),
         ("a = ", "2:5: not TOML: string values must be quoted, expected literal string"),
     ]);
 }
@@ -190,14 +227,6 @@ fn what_is_not_built_yet_is_refused_in_so_many_words() {
         (
             "[[classes]]\nrooms = \"a\"\nstore = \"chat\"",
             "4:1: classes[0].store: not built yet: stores; without this line the class is ephemeral",
-        ),
-        (
-            "[[classes]]\nrooms = \"a\"\nslow_consumer = \"drop_oldest\"",
-            "4:17: classes[0].slow_consumer: not built yet: slow_consumer = \"drop_oldest\"; \"disconnect\" is",
-        ),
-        (
-            "[[classes]]\nrooms = \"a\"\nslow_consumer = \"conflate\"",
-            "4:17: classes[0].slow_consumer: not built yet: slow_consumer = \"conflate\"; \"disconnect\" is",
         ),
         (
             "[[hooks]]\nname = \"app\"",
