@@ -17,8 +17,15 @@ pub struct Ended {
 pub enum By {
     /// The client sent a close frame.
     Peer,
-    /// This side did: on request, or because the client broke the rules or didn't keep up.
+    /// This side did: on request, or because the client broke the rules.
     Us,
+    /// This side did, because the client didn't keep up: what may not be left out found no room in its queue.
+    Slow,
+    /// This side did, because the client's socket took nothing for [`STALL_LIMIT`](crate::STALL_LIMIT).
+    Stalled,
+    /// This side did, because memory ran short and what may not be left out waited for the client: see
+    /// [`shed`](crate::Outbound::shed).
+    Shed,
     /// Nobody said anything: the stream ended, broke or was cut.
     Lost,
 }

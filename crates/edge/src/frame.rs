@@ -8,6 +8,9 @@ use std::sync::Arc;
 
 use ringway_protocol::CloseCode;
 
+use crate::alive;
+use crate::label::Label;
+
 /// The first byte of an unfragmented frame of each kind (RFC 6455 §5.2: FIN and the opcode).
 const TEXT: u8 = 0x81;
 const BINARY: u8 = 0x82;
@@ -18,14 +21,52 @@ const PONG: u8 = 0x8A;
 /// What a control frame can carry (RFC 6455 §5.5), in bytes.
 pub(crate) const CONTROL_LIMIT: usize = 125;
 
+/// The two counts in front of what an `Arc` holds, in bytes.
+pub(crate) const COUNTS: usize = 2 * size_of::<usize>();
+
 /// The longest reason of a close frame: the limit less the two bytes of the code.
 const REASON_LIMIT: usize = CONTROL_LIMIT - 2;
 
 /// A finished frame, ready for a socket. Cheap to clone.
 // One pointer wide, since one waits at every socket of a room for the moment of a publication; that it is followed
 // twice costs nothing where the same frame goes to many.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Frame(Arc<Box<[u8]>>);
+#[derive(Clone, Debug)]
+pub struct Frame(Arc<Whole>);
+
+#[derive(Debug)]
+struct Whole {
+    bytes: Box<[u8]>,
+    label: Option<Arc<Label>>,
+}
+
+impl Whole {
+    fn new(bytes: Box<[u8]>, label: Option<Arc<Label>>) -> Whole {
+        let whole = Whole { bytes, label };
+        alive::add(whole.weight());
+        whole
+    }
+
+    /// What it takes of memory: the bytes, itself with the counts of its `Arc`, and its label, which at most one other
+    /// frame shares, that of the other format.
+    fn weight(&self) -> usize {
+        let label = self.label.as_ref().map_or(0, |label| label.weight());
+        self.bytes.len() + size_of::<Whole>() + COUNTS + label
+    }
+}
+
+impl Drop for Whole {
+    fn drop(&mut self) {
+        alive::subtract(self.weight());
+    }
+}
+
+impl PartialEq for Frame {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.bytes == other.0.bytes
+    }
+}
+
+impl Eq for Frame {}
 
 impl Frame {
     /// A text message. The payload must be UTF-8; that is the caller's promise to the receiver.
@@ -61,15 +102,45 @@ impl Frame {
         Frame::control(PONG, payload)
     }
 
+    /// The same frame, which may be left out where its peer is behind, as the label says.
+    #[must_use]
+    pub fn labelled(mut self, label: Arc<Label>) -> Frame {
+        if let Some(whole) = Arc::get_mut(&mut self.0) {
+            // Nobody shares it yet, as is usual right after it was made.
+            alive::subtract(whole.weight());
+            whole.label = Some(label);
+            alive::add(whole.weight());
+            return self;
+        }
+        Frame(Arc::new(Whole::new(self.0.bytes.clone(), Some(label))))
+    }
+
+    /// What may become of it where its peer is behind.
+    pub fn label(&self) -> Option<&Arc<Label>> {
+        self.0.label.as_ref()
+    }
+
+    /// Bytes of memory that all frames of this process take, those that wait in any queue among them: each counted once,
+    /// however many queues share it. The sum of a few counters, read one after the other.
+    #[must_use]
+    pub fn alive_bytes() -> u64 {
+        alive::sum()
+    }
+
+    /// Whether it is a text message.
+    pub(crate) fn is_text(&self) -> bool {
+        self.0.bytes.first() == Some(&TEXT)
+    }
+
     /// The bytes for the wire, header and payload.
     pub fn encoded(&self) -> &[u8] {
-        &self.0
+        &self.0.bytes
     }
 
     /// Bytes on the wire, header included; never zero.
     #[allow(clippy::len_without_is_empty)]
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.0.bytes.len()
     }
 
     fn control(first: u8, payload: &[u8]) -> Frame {
@@ -92,7 +163,7 @@ impl Frame {
             }
         }
         bytes.extend_from_slice(payload);
-        Frame(Arc::new(bytes.into_boxed_slice()))
+        Frame(Arc::new(Whole::new(bytes.into_boxed_slice(), None)))
     }
 }
 
@@ -146,6 +217,36 @@ mod tests {
     fn a_ping_never_outgrows_a_control_frame() {
         assert_eq!(Frame::ping(&[7; 300]).len(), 127);
         assert_eq!(Frame::pong(b"a").encoded(), [0x8A, 1, b'a']);
+    }
+
+    #[derive(Debug)]
+    struct Nothing;
+
+    impl crate::label::Feed for Nothing {
+        fn gap(&self, _: crate::label::Lost) -> Frame {
+            Frame::text(b"gap")
+        }
+
+        fn dropped(&self, _: u64) {}
+
+        fn conflated(&self, _: u64) {}
+    }
+
+    #[test]
+    fn a_label_is_put_on_without_a_copy_and_leaves_shared_frames_as_they_are() {
+        let label = || {
+            let feed = Arc::new(Nothing);
+            Arc::new(Label { feed, policy: crate::Policy::DropOldest, offset: None, ts: 0, key: None })
+        };
+        let frame = Frame::text(b"payload");
+        let bytes = frame.encoded().as_ptr();
+        let labelled = frame.labelled(label());
+        assert_eq!((labelled.encoded().as_ptr(), labelled.label().is_some()), (bytes, true));
+        let shared = Frame::text(b"payload");
+        let labelled = shared.clone().labelled(label());
+        assert!(shared.label().is_none() && labelled.label().is_some());
+        assert_eq!(shared, labelled);
+        assert!(labelled.is_text() && !Frame::binary(b"").is_text());
     }
 
     #[test]

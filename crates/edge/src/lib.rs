@@ -8,7 +8,8 @@
 //! | [`upgrade`] | is this request head a WebSocket upgrade that we take |
 //! | [`Query`] | the parameters of a request, read strictly |
 //! | [`Frame`] | finished bytes of one WebSocket frame, shared by all who get it |
-//! | [`Outbound`] | the writing half: order, bound, direct writes, close |
+//! | [`Label`] | what may become of a frame whose peer is behind |
+//! | [`Outbound`] | the writing half: order, bound, direct writes, what is left out, close |
 //! | [`Reader`] | the reading half and only task: messages, pings, what waits for a slow client |
 //! | [`Beat`] | half-open connections, found by a sweep instead of timers |
 //! | [`refuse()`] | a close code to a client that may not stay |
@@ -17,20 +18,24 @@
 //! the socket by [`serve::into_socket`], [`open`] it, [`Reader::read`] until that ends, then
 //! [`Reader::finish`]. An idle connection holds no buffer.
 
+mod alive;
 mod ended;
 mod frame;
 mod heartbeat;
+mod label;
 mod outbound;
 mod query;
 mod read;
 mod refuse;
 pub mod serve;
+mod unsent;
 pub mod upgrade;
 
 pub use ended::{By, Ended};
 pub use frame::Frame;
 pub use heartbeat::{Beat, MISSED_BEATS};
-pub use outbound::{Due, Outbound, Pushed, QUEUED_FRAMES_LIMIT, STALL_LIMIT};
+pub use label::{Feed, Label, Lost, Policy};
+pub use outbound::{Due, KEYS_LIMIT, Outbound, Pushed, QUEUED_FRAMES_LIMIT, STALL_LIMIT};
 pub use query::{BadQuery, Query};
 pub use read::{Limits, Message, Reader, open};
 pub use refuse::refuse;

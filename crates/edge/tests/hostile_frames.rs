@@ -5,8 +5,8 @@ mod support;
 
 use std::sync::Arc;
 
-use ringway_edge::{By, Ended, Limits, Outbound};
-use support::{Client, Server, close, collect, frame, soon, text};
+use ringway_edge::{By, Ended, Limits, Outbound, STALL_LIMIT};
+use support::{Client, Server, close, collect, frame, soon, text, until};
 use tokio::task::JoinHandle;
 
 struct Peer {
@@ -108,21 +108,20 @@ async fn unmasked_is_refused_but_a_mask_of_zeros_is_fine() {
     assert_eq!(heard, [b"hello"]);
 }
 
-#[tokio::test]
-async fn a_million_tiny_fragments_end_early() {
-    let mut server = Server::start().await;
-    let mut peer = Peer::connect(&mut server).await;
+/// Says `first` and then `more` a million times, or for as long as the server takes it; returns its answer, and how it
+/// saw the end.
+async fn flood(server: &mut Server, first: &[u8], more: &[u8]) -> (Vec<u8>, Ended) {
+    let mut peer = Peer::connect(server).await;
     let (mut reading, mut writing) = peer.client.stream.split();
     let flood = async {
         use tokio::io::AsyncWriteExt;
-        let fragments = frame(0x00, b"x").repeat(1_000);
+        let many = more.repeat(1_000);
         let mut sent = 0;
-        if writing.write_all(&frame(0x01, b"x")).await.is_ok() {
-            while sent < 1_000_000 && writing.write_all(&fragments).await.is_ok() {
+        if writing.write_all(first).await.is_ok() {
+            while sent < 1_000_000 && writing.write_all(&many).await.is_ok() {
                 sent += 1_000;
             }
         }
-        sent
     };
     let answer = async {
         use tokio::io::AsyncReadExt;
@@ -130,11 +129,70 @@ async fn a_million_tiny_fragments_end_early() {
         let _ = reading.read_to_end(&mut answer).await;
         answer
     };
-    let (_, answer) = soon("the flood's end", async { tokio::join!(flood, answer) }).await;
-    assert_eq!(answer[..4], [0x88, answer[1], 0x03, 0xF0], "1008");
+    let ((), answer) = soon("the flood's end", async { tokio::join!(flood, answer) }).await;
     let (_, heard, ended) = peer.end().await;
     assert!(heard.is_empty());
-    assert_eq!(ended.code.map(|code| code.0), Some(1008));
+    (answer, ended)
+}
+
+#[tokio::test]
+async fn fragments_without_end_end_early() {
+    let mut server = Server::start().await;
+    for (name, first, more) in [
+        ("of one byte", frame(0x01, b"x"), frame(0x00, b"x")),
+        ("of no byte", frame(0x02, b""), frame(0x00, b"")),
+        (
+            "of no byte, with pings between them",
+            frame(0x01, b""),
+            [frame(0x00, b""), frame(0x8A, b"")].concat(),
+        ),
+    ] {
+        let (answer, ended) = flood(&mut server, &first, &more).await;
+        assert_eq!(answer[..4], [0x88, answer[1], 0x03, 0xF0], "{name}: 1008");
+        assert_eq!(ended.code.map(|code| code.0), Some(1008), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn empty_messages_and_pongs_are_heard_and_cost_nothing() {
+    let mut server = Server::start().await;
+    let wire =
+        [frame(0x82, b"").repeat(1_000), frame(0x8A, &[0; 125]).repeat(1_000), close(1000, b"")].concat();
+    let (said, heard) = provoke(&mut server, &wire).await;
+    assert_eq!((said, heard.len()), (1000, 1_000));
+}
+
+#[tokio::test]
+async fn pings_whose_answers_are_never_read_take_no_memory_and_end_with_a_send_timeout() {
+    let mut server = Server::start_tight(Limits::default()).await;
+    let mut peer = Peer::connect(&mut server).await;
+    let pings = frame(0x89, &[b'p'; 125]).repeat(1_000);
+    let mut most = 0;
+    // All of it is read by the server, since nothing of it is kept.
+    for _ in 0..200 {
+        peer.client.say(&pings).await;
+        most = most.max(peer.out.queued_bytes());
+    }
+    assert!(peer.out.is_behind());
+    assert!(most <= 40 * 127, "{most} bytes of pongs");
+    until("a send timeout", || peer.out.check_stalled(peer.out.stalled_since().unwrap() + STALL_LIMIT)).await;
+    assert_eq!(peer.client.close_frame().await, Some((1008, "Send timeout".into())));
+    drop(peer.client);
+    assert_eq!(peer.collected.await.unwrap().1.by, By::Stalled);
+}
+
+#[tokio::test]
+async fn a_reset_in_the_middle_of_a_frame_is_the_end() {
+    let mut server = Server::start().await;
+    for begun in [&frame(0x82, &[0; 50_000])[..20_000], &frame(0x82, b"x")[..1], &frame(0x01, b"x")[..]] {
+        let mut peer = Peer::connect(&mut server).await;
+        peer.client.say(begun).await;
+        peer.client.stream.set_zero_linger().unwrap();
+        drop(peer.client);
+        let (heard, ended) = soon("the reader's end", peer.collected).await.unwrap();
+        assert!(heard.is_empty() && peer.out.is_closed());
+        assert_eq!((ended.by, ended.code), (By::Lost, None));
+    }
 }
 
 #[tokio::test]

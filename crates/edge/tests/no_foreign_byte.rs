@@ -1,5 +1,6 @@
-//! Rooms whose every message is the room's own name, over and over. Half of the members read
-//! slowly, and some are let go. No member ever sees a byte of another room, and no frame is torn.
+//! Rooms of every policy whose every message is the room's own name, over and over, in two formats. Half of the members
+//! read slowly; some miss something, and some are let go. No member ever sees a byte of another room, and no frame is
+//! torn.
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -9,7 +10,7 @@ use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use ringway_edge::{Frame, Limits, Outbound};
+use ringway_edge::{Feed, Frame, Label, Limits, Lost, Outbound, Policy};
 use support::{Client, Server, collect, frame, soon, until};
 use tokio::task::JoinSet;
 
@@ -25,18 +26,53 @@ fn body(room: usize) -> Vec<u8> {
     body
 }
 
-/// Reads to the end; returns how many messages came, and whether it was let go as too slow.
-async fn member(mut client: Client, room: usize, slow: bool) -> (usize, bool) {
+/// What may become of a room's publications; none of those of every third.
+fn policy_of(room: usize) -> Option<Policy> {
+    [None, Some(Policy::DropOldest), Some(Policy::Conflate)][room % 3]
+}
+
+#[derive(Debug)]
+struct RoomFeed(usize);
+
+impl Feed for RoomFeed {
+    fn gap(&self, lost: Lost) -> Frame {
+        framed(lost.text, format!("gap in room-{};", self.0).as_bytes())
+    }
+
+    fn dropped(&self, _: u64) {}
+
+    fn conflated(&self, _: u64) {}
+}
+
+fn framed(text: bool, payload: &[u8]) -> Frame {
+    if text { Frame::text(payload) } else { Frame::binary(payload) }
+}
+
+/// What one member saw.
+struct Seen {
+    messages: usize,
+    gaps: usize,
+    /// Whether it was let go as too slow.
+    let_go: bool,
+}
+
+/// Reads to the end.
+async fn member(mut client: Client, room: usize, text: bool, slow: bool) -> Seen {
     let body = body(room);
-    let mut seen = 0;
+    let (mut seen, mut gaps) = (0, 0);
+    let own = if text { 0x81 } else { 0x82 };
     while let Some((first, payload)) = client.frame().await {
         match first {
-            0x82 => {
+            _ if first == own && payload == format!("gap in room-{room};").as_bytes() => gaps += 1,
+            _ if first == own => {
                 assert!(body.starts_with(&payload), "a foreign byte in room {room}");
                 seen += 1;
             }
             0x8A => assert_eq!(payload, format!("ping of {room}").into_bytes()),
-            0x88 => return (seen, payload.starts_with(&1008_u16.to_be_bytes())),
+            0x88 => {
+                let let_go = payload.starts_with(&1008_u16.to_be_bytes());
+                return Seen { messages: seen, gaps, let_go };
+            }
             other => panic!("a torn frame: {other:02x}"),
         }
         if slow {
@@ -51,7 +87,7 @@ async fn member(mut client: Client, room: usize, slow: bool) -> (usize, bool) {
             let _ = client.stream.try_write(&wire[..]).map(|written| assert_eq!(written, wire.len()));
         }
     }
-    (seen, true)
+    Seen { messages: seen, gaps, let_go: true }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -66,7 +102,8 @@ async fn no_member_sees_a_byte_of_another_room() {
         let mut members = Vec::new();
         for number in 0..MEMBERS {
             let (client, out, reader) = server.connect().await;
-            clients.spawn(member(client, room, number % 2 == 1));
+            let (text, slow) = (number / 2 == 1, number % 2 == 1);
+            clients.spawn(async move { (room, slow, member(client, room, text, slow).await) });
             sessions.spawn(async move {
                 for message in collect(reader).await.0 {
                     assert!(body(room).starts_with(&message), "the server heard a foreign byte");
@@ -77,12 +114,28 @@ async fn no_member_sees_a_byte_of_another_room() {
         rooms.push(members);
     }
     let bodies: Vec<Vec<u8>> = (0..ROOMS).map(body).collect();
+    let feeds: Vec<Arc<dyn Feed>> =
+        (0..ROOMS).map(|room| Arc::new(RoomFeed(room)) as Arc<dyn Feed>).collect();
+    let mut offset = 0;
     for _ in 0..ROUNDS {
-        for (members, body) in rooms.iter().zip(&bodies) {
-            let batch: Vec<Frame> = (0..random.random_range(1..4))
-                .map(|_| Frame::binary(&body[..random.random_range(1_000..60_000)]))
+        for (room, members) in rooms.iter().enumerate() {
+            let publications: Vec<[Frame; 2]> = (0..random.random_range(1..4))
+                .map(|_| {
+                    offset += 1;
+                    let body = &bodies[room][..random.random_range(1_000..60_000)];
+                    let label = policy_of(room).map(|policy| {
+                        let key = Some(format!("k{}", random.random_range(0..20)).parse().unwrap());
+                        let feed = feeds[room].clone();
+                        Arc::new(Label { feed, policy, offset: Some(offset), ts: offset, key })
+                    });
+                    [false, true].map(|text| match &label {
+                        Some(label) => framed(text, body).labelled(label.clone()),
+                        None => framed(text, body),
+                    })
+                })
                 .collect();
-            for out in members {
+            for (number, out) in members.iter().enumerate() {
+                let batch: Vec<Frame> = publications.iter().map(|both| both[number / 2].clone()).collect();
                 out.send_all(&batch);
             }
         }
@@ -93,18 +146,21 @@ async fn no_member_sees_a_byte_of_another_room() {
     for out in rooms.iter().flatten() {
         out.close(ringway_protocol::CloseCode::NORMAL, "");
     }
-    let (mut messages, mut let_go) = (0, 0);
+    let (mut messages, mut gaps, mut let_go) = (0, 0, 0);
     soon("all members", async {
         while let Some(ended) = clients.join_next().await {
-            let (seen, slow) = ended.unwrap();
-            messages += seen;
-            let_go += usize::from(slow);
+            let (room, slow, seen) = ended.unwrap();
+            messages += seen.messages;
+            gaps += seen.gaps;
+            let_go += usize::from(seen.let_go);
+            assert!(!seen.let_go || slow, "slow members only");
+            assert!(seen.gaps == 0 || (slow && policy_of(room).is_some()));
         }
         while let Some(ended) = sessions.join_next().await {
             ended.unwrap();
         }
     })
     .await;
-    println!("{messages} messages checked, {let_go} members let go");
-    assert!(let_go <= ROOMS * MEMBERS / 2, "slow members only");
+    println!("{messages} messages checked, {gaps} gaps, {let_go} members let go");
+    assert!(gaps > 0);
 }

@@ -3,11 +3,14 @@
 
 mod support;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ringway_edge::{By, Frame, Limits, Message, QUEUED_FRAMES_LIMIT, STALL_LIMIT};
+use ringway_edge::{By, Frame, Limits, Message, Outbound, QUEUED_FRAMES_LIMIT, STALL_LIMIT};
 use ringway_protocol::CloseCode;
+use support::feed::{Follower, Named, Publication, Read};
 use support::{Server, collect, soon, until};
+use tokio::io::AsyncReadExt;
 
 const LIMITS: Limits = Limits { message: 64 * 1024, queue: 1024 * 1024 };
 
@@ -46,7 +49,7 @@ async fn over_the_bound_in_bytes_it_is_let_go_as_a_slow_consumer() {
     assert!(expected < accepted);
     drop(client);
     let ended = ended.await.unwrap().1;
-    assert_eq!((ended.by, ended.code), (By::Us, Some(CloseCode::POLICY)));
+    assert_eq!((ended.by, ended.code), (By::Slow, Some(CloseCode::POLICY)));
 }
 
 #[tokio::test]
@@ -114,12 +117,113 @@ async fn a_socket_that_takes_nothing_for_five_seconds_is_a_send_timeout() {
     assert!(since <= Instant::now());
     assert!(!out.check_stalled(since + STALL_LIMIT - Duration::from_millis(1)));
     assert!(!out.is_closed());
-    assert!(out.check_stalled(since + STALL_LIMIT));
-    assert!(!out.check_stalled(since + STALL_LIMIT), "once is enough");
+    // Once the two kernels are done: what still moves between them makes room.
+    until("a send timeout", || out.check_stalled(out.stalled_since().unwrap() + STALL_LIMIT)).await;
+    assert!(!out.check_stalled(Instant::now() + STALL_LIMIT), "once is enough");
     let ended = tokio::spawn(collect(reader));
     assert_eq!(client.close_frame().await, Some((1008, "Send timeout".into())));
     drop(client);
-    ended.await.unwrap();
+    let ended = ended.await.unwrap().1;
+    assert_eq!((ended.by, ended.code), (By::Stalled, Some(CloseCode::POLICY)));
+}
+
+#[tokio::test]
+async fn a_socket_that_has_room_again_is_not_stalled_even_if_nobody_was_told() {
+    let mut server = Server::start_tight(LIMITS).await;
+    let (mut client, out, _reader) = server.connect().await;
+    let mut sent = 0;
+    while out.queued_bytes() < 200_000 {
+        sent += 1_004;
+        assert!(out.send(&numbered(0, 1_000)));
+    }
+    for _ in 0..2 {
+        let since = out.stalled_since().unwrap();
+        // All that had left: now there is room in the kernel, but the connection's task has never looked.
+        let left = (sent - out.queued_bytes()) / 1_004;
+        for _ in 0..left {
+            client.frame().await.unwrap();
+        }
+        sent -= left * 1_004;
+        let before = out.queued_bytes();
+        assert!(!out.check_stalled(since + STALL_LIMIT));
+        assert!(!out.is_closed() && out.queued_bytes() < before);
+        assert!(out.stalled_since().unwrap() >= since);
+    }
+    until("a send timeout", || out.check_stalled(out.stalled_since().unwrap() + STALL_LIMIT)).await;
+}
+
+/// Looks again and again, as whoever sweeps over all connections does.
+fn sweep(out: &Arc<Outbound>) -> tokio::task::JoinHandle<()> {
+    let out = Arc::clone(out);
+    tokio::spawn(async move {
+        while !out.is_closed() {
+            out.check_stalled(Instant::now());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+}
+
+#[tokio::test]
+async fn a_client_that_stalls_for_less_than_the_limit_again_and_again_stays() {
+    const STALL: Duration = Duration::from_millis(4_500);
+    // Buffers of the usual size: the kernel is silent about room in them for long.
+    let mut server = Server::start().await;
+    let (mut client, out, reader) = server.connect().await;
+    let session = tokio::spawn(collect(reader));
+    let feed = Named::new("chat");
+    let mut offset = 0;
+    let sweeping = sweep(&out);
+    let mut follower = Follower::default();
+    for _ in 0..2 {
+        let stalled = tokio::time::Instant::now() + STALL;
+        while tokio::time::Instant::now() < stalled {
+            offset += 1;
+            let sent =
+                out.send(&feed.publication(&Publication { offset, len: 10_000, ..Default::default() }));
+            assert!(sent, "closed at {offset}");
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        assert!(out.is_behind());
+        // Little more than what its own side held.
+        for _ in 0..20 {
+            follower.take_strictly(&Read::of(&client.frame().await.unwrap().1));
+        }
+    }
+    tokio::time::sleep(Duration::from_millis(1_000)).await;
+    assert!(!out.is_closed(), "10 s, but never 5 in one");
+    assert!(feed.dropped_so_far() > 0);
+    soon("what is left", async {
+        while follower.position() < offset {
+            follower.take_strictly(&Read::of(&client.frame().await.unwrap().1));
+        }
+    })
+    .await;
+    assert!(!out.is_closed());
+    client.hang_up().await;
+    session.await.unwrap();
+    sweeping.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_reader_of_single_bytes_is_bounded_and_then_let_go() {
+    let mut server = Server::start_tight(LIMITS).await;
+    let (mut client, out, reader) = server.connect().await;
+    let session = tokio::spawn(collect(reader));
+    let feed = Named::new("prices");
+    let mut offset = 0;
+    for _ in 0..200 {
+        for _ in 0..100 {
+            offset += 1;
+            assert!(out.send(&feed.publication(&Publication { offset, len: 1_000, ..Default::default() })));
+        }
+        assert!(out.queued_bytes() <= LIMITS.queue);
+        client.stream.read_u8().await.unwrap();
+    }
+    // A byte isn't a sign of life for a sender: its window stays closed.
+    until("a send timeout", || out.check_stalled(out.stalled_since().unwrap() + STALL_LIMIT)).await;
+    drop(client);
+    let ended = session.await.unwrap().1;
+    assert_eq!((ended.by, ended.code), (By::Stalled, Some(CloseCode::POLICY)));
 }
 
 #[tokio::test]

@@ -4,7 +4,8 @@
 //! slow. While the peer keeps up, frames are written by whoever has them, straight to the socket,
 //! without waking a task. Once the socket takes no more, the connection is *behind*: frames wait
 //! in a bounded queue, and only the connection's own task, in [`Reader`](crate::Reader), writes,
-//! until nothing waits. So no frame overtakes another, whichever way each of them went.
+//! until nothing waits. So no frame overtakes another, whichever way each of them went. Only there, too,
+//! it matters what a frame's [`Label`](crate::Label) says: what may be left out if there is no room for more.
 //!
 //! Frames that are to leave together are pushed first and flushed later, by whoever pushed them
 //! ([`Due`] says how soon). The queue itself remembers the soonest flush that was promised, so that
@@ -14,7 +15,10 @@
 //! all connections (see [`check_stalled`](Outbound::check_stalled) and
 //! [`beat`](Outbound::beat)).
 
+mod lossy;
 mod queue;
+mod row;
+mod slow;
 mod state;
 mod task;
 mod wire;
@@ -26,11 +30,11 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use ringway_protocol::CloseCode;
-use ringway_protocol::close::SEND_TIMEOUT;
 use tokio::net::TcpStream;
 
 use crate::ended::{By, Ended};
 use crate::frame::Frame;
+pub use lossy::KEYS_LIMIT;
 use state::State;
 use wire::Wire;
 
@@ -38,7 +42,7 @@ use wire::Wire;
 /// a phone's change of network, far shorter than TCP's own patience of minutes.
 pub const STALL_LIMIT: Duration = Duration::from_secs(5);
 
-/// Frames that may wait for one socket, whatever their size: each costs 32 bytes beside its
+/// Frames that may wait for one socket, whatever their size: each costs some 32 bytes beside its
 /// shared payload, so that tiny ones would otherwise cost more than they count.
 pub const QUEUED_FRAMES_LIMIT: usize = 16_384;
 
@@ -58,7 +62,8 @@ pub enum Due {
 pub enum Pushed {
     /// It isn't taken: the connection is closed, or was so by this frame.
     Refused,
-    /// It waits for a flush that another has promised, or for the connection's own task.
+    /// It waits for a flush that another has promised, or for the connection's own task; or its label said that it may
+    /// be left out, and it was.
     Waits,
     /// It waits for the flush that the caller has promised herewith.
     Promised,
@@ -142,6 +147,25 @@ impl Outbound {
         self.wire.closed.load(Ordering::Acquire)
     }
 
+    /// Whether the socket takes no more for now: what is pushed waits, and may be left out if its label says so.
+    pub fn is_behind(&self) -> bool {
+        self.state.lock().is_behind()
+    }
+
+    /// Memory runs short: of what waits for a peer that is behind, everything with a label is left out; where nothing
+    /// had one, the connection is closed (1008 "Slow consumer", [`By::Shed`]). Returns the bytes that no longer wait for
+    /// it, which aren't free before all others are done with them; 0 for a peer that keeps up.
+    pub fn shed(&self) -> u64 {
+        self.change(State::shed) as u64
+    }
+
+    /// From now on the kernel takes little that it can't send yet, so that what is replaced by something newer is
+    /// replaced here, and not written long before the peer can get it. Costs a system call, the first time only. For
+    /// connections on which newer frames replace older ones: they fall behind sooner.
+    pub fn keep_fresh(&self) {
+        self.wire.keep_fresh();
+    }
+
     /// Bytes that wait for the socket.
     pub fn queued_bytes(&self) -> usize {
         self.state.lock().queued_bytes()
@@ -153,12 +177,15 @@ impl Outbound {
         Some(self.wire.moment(progress))
     }
 
-    /// Closes the connection (1008 "Send timeout") if its socket has taken nothing for
-    /// [`STALL_LIMIT`]. True if it did so now.
+    /// Closes the connection (1008 "Send timeout", [`By::Stalled`]) if its socket has taken nothing for
+    /// [`STALL_LIMIT`] and takes nothing now. True if it did so.
     pub fn check_stalled(&self, now: Instant) -> bool {
-        let stalled =
-            self.stalled_since().is_some_and(|since| now.saturating_duration_since(since) >= STALL_LIMIT);
-        stalled && self.change(|state| state.give_up(SEND_TIMEOUT))
+        self.change(|state| {
+            let stalled = state
+                .stalled_since()
+                .is_some_and(|since| now.saturating_duration_since(self.wire.moment(since)) >= STALL_LIMIT);
+            stalled && state.give_up_unless_it_takes(&self.wire)
+        })
     }
 
     /// When the connection was opened.

@@ -3,61 +3,83 @@
 //! It owns the order. Frames leave in the order they came, whole; a frame of which a byte has
 //! gone is finished before anything else. The only thing that may pass waiting frames is the
 //! latest pong, at a frame's border: it isn't part of any message (RFC 6455 §5.5.3 allows
-//! answering only the newest ping).
+//! answering only the newest ping). What may be left out, once the socket takes no more, is up to [`Lossy`].
 
-use std::collections::VecDeque;
 use std::io::IoSlice;
 
+use super::lossy::{Lossy, Room};
+use super::row::Row;
 use crate::frame::Frame;
 
 /// Frames handed to one write. A `writev` of 64 short frames costs little more than one of eight,
 /// and the array of them (1 KiB) fits the stack.
 pub(crate) const BATCH: usize = 64;
 
-/// Frames that a queue has space for from its first one on.
-const FEW: usize = 8;
-
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
-    frames: VecDeque<Frame>,
-    /// Bytes of the front frame that have gone.
-    written: usize,
-    /// Bytes of `frames` that have not.
-    bytes: usize,
+    row: Row,
     /// The answer to the newest ping, where it waits apart.
     pong: Option<Frame>,
+    /// Only while the socket is behind, and something that may be left out has waited since.
+    lossy: Option<Box<Lossy>>,
 }
 
 impl Queue {
     pub(crate) fn is_empty(&self) -> bool {
-        self.frames.is_empty() && self.pong.is_none()
+        self.row.is_empty() && self.pong.is_none()
     }
 
     /// Frames waiting, the latest pong apart.
     pub(crate) fn len(&self) -> usize {
-        self.frames.len()
+        self.row.frames()
     }
 
     /// Bytes waiting, the latest pong apart.
     pub(crate) fn bytes(&self) -> usize {
-        self.bytes
+        self.row.bytes()
     }
 
+    /// Takes a frame, whatever waits.
     pub(crate) fn push(&mut self, frame: Frame) {
-        self.bytes += frame.len();
-        if self.frames.capacity() == 0 {
-            // Seldom more than that wait, and growing to it would cost as much as the push.
-            self.frames.reserve(FEW);
-        }
-        self.frames.push_back(frame);
+        self.row.push(frame);
     }
 
     /// Takes a frame of which `written` bytes went directly. The queue must be empty.
     pub(crate) fn push_begun(&mut self, frame: Frame, written: usize) {
-        debug_assert!(self.is_empty() && written < frame.len());
-        self.push(frame);
-        self.written = written;
-        self.bytes -= written;
+        debug_assert!(self.is_empty());
+        self.row.push_begun(frame, written);
+    }
+
+    /// From now on what has a label may be left out, until the queue is empty.
+    pub(crate) fn fall_behind(&mut self) {
+        if self.lossy.is_none() && self.row.iter(usize::MAX).any(|frame| frame.label().is_some()) {
+            self.lossy = Some(Box::new(Lossy::of(&mut self.row)));
+        }
+    }
+
+    /// Takes a frame for a socket that is behind, and leaves out what may be to make room for it, perhaps the frame
+    /// itself. False if it may not be left out and there is no room: it isn't taken.
+    pub(crate) fn push_behind(&mut self, frame: &Frame, room: Room) -> bool {
+        if self.lossy.is_none() && frame.label().is_some() {
+            self.lossy = Some(Box::default());
+        }
+        if let Some(lossy) = &mut self.lossy {
+            return lossy.push(&mut self.row, frame, room);
+        }
+        let fits = room.fits(&self.row, frame);
+        if fits {
+            self.row.push(frame.clone());
+        }
+        fits
+    }
+
+    /// Leaves out everything that may be. Returns the bytes given back.
+    pub(crate) fn shed(&mut self) -> usize {
+        let before = self.row.bytes();
+        if let Some(lossy) = &mut self.lossy {
+            lossy.leave_out_all(&mut self.row);
+        }
+        before - self.row.bytes()
     }
 
     /// Replaces the pong that waits, if one does.
@@ -84,185 +106,100 @@ impl Queue {
     /// Drops everything but the rest of a frame that was begun: without it the peer would read
     /// whatever comes next as that frame's payload.
     pub(crate) fn drop_unbegun(&mut self) {
-        let begun = if self.written > 0 { self.frames.pop_front() } else { None };
-        let written = self.written;
+        let written = self.row.written();
+        let begun = if written > 0 { self.row.at(self.row.first()).cloned() } else { None };
         *self = Queue::default();
         if let Some(frame) = begun {
             self.push_begun(frame, written);
         }
     }
 
-    /// Fills `slices` with what goes next. Returns how many were filled, and their bytes.
-    pub(crate) fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>; BATCH]) -> (usize, usize) {
-        let begun = usize::from(self.written > 0);
-        let front = self.frames.iter().take(begun).map(|frame| &frame.encoded()[self.written..]);
-        let pong = self.pong.iter().map(Frame::encoded);
-        let rest = self.frames.iter().skip(begun).map(Frame::encoded);
-        let (mut count, mut bytes) = (0, 0);
-        for (slot, piece) in slices.iter_mut().zip(front.chain(pong).chain(rest)) {
-            *slot = IoSlice::new(piece);
-            count += 1;
-            bytes += piece.len();
+    /// Makes of a gap that is next what tells of it. To be called before [`slices`](Self::slices).
+    pub(crate) fn tell_gap(&mut self) {
+        if let Some(lossy) = &mut self.lossy {
+            lossy.tell_front(&mut self.row);
         }
-        (count, bytes)
+    }
+
+    /// Fills `slices` with what goes next, up to the next gap: what is to be told of that isn't sure before it is next.
+    /// Returns how many were filled, and their bytes.
+    pub(crate) fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>; BATCH]) -> (usize, usize) {
+        let gap = self.lossy.as_ref().and_then(|lossy| lossy.first_gap());
+        let places = gap.map_or(usize::MAX, |gap| (gap - self.row.first()) as usize);
+        let written = self.row.written();
+        if written == 0 && self.pong.is_none() {
+            return fill(slices, self.row.iter(places).map(Frame::encoded));
+        }
+        let begun = usize::from(written > 0);
+        let front = self.row.iter(begun).map(|frame| &frame.encoded()[written..]);
+        let pong = self.pong.iter().map(Frame::encoded);
+        let rest = self.row.iter(places).skip(begun).map(Frame::encoded);
+        fill(slices, front.chain(pong).chain(rest))
     }
 
     /// Records that `gone` bytes of what [`slices`](Self::slices) showed were written.
     pub(crate) fn advance(&mut self, gone: usize) {
-        let mut gone = if self.written > 0 { self.advance_front(gone) } else { gone };
+        if gone == self.row.bytes() && self.pong.is_none() && self.lossy.is_none() {
+            // The usual case.
+            self.row = Row::default();
+            return;
+        }
+        let mut gone = if self.row.written() > 0 { self.advance_front(gone) } else { gone };
         if gone > 0
             && let Some(pong) = self.pong.take()
         {
             if gone < pong.len() {
                 // Begun: from here on it is the front frame.
-                self.written = gone;
-                self.bytes += pong.len() - gone;
-                self.frames.push_front(pong);
+                self.row.push_begun(pong, gone);
                 return;
             }
             gone -= pong.len();
         }
-        while gone > 0 && !self.frames.is_empty() {
+        while gone > 0 && !self.row.is_empty() {
             gone = self.advance_front(gone);
         }
         debug_assert_eq!(gone, 0, "no more can have gone than waited");
-        if self.frames.is_empty() {
+        if self.row.is_empty() {
             // Most connections never wait again: give the buffer back.
-            self.frames = VecDeque::new();
+            self.row.give_back();
         }
+    }
+
+    /// Panics if what is kept beside the frames doesn't fit them.
+    #[cfg(test)]
+    pub(super) fn check(&self) {
+        match &self.lossy {
+            Some(lossy) => lossy.check(&self.row),
+            None => assert_eq!(self.row.empty(), 0),
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn slots(&self) -> usize {
+        (self.row.end() - self.row.first()) as usize
     }
 
     fn advance_front(&mut self, gone: usize) -> usize {
-        let left = self.frames.front().map_or(0, Frame::len) - self.written;
-        let step = gone.min(left);
-        self.bytes -= step;
-        if step == left {
-            self.frames.pop_front();
-            self.written = 0;
-        } else {
-            self.written += step;
+        let Some(lossy) = &mut self.lossy else { return self.row.advance(gone) };
+        if self.row.written() == 0 {
+            lossy.begins(&self.row);
         }
-        gone - step
+        let rest = self.row.advance(gone);
+        lossy.tidy(&mut self.row);
+        rest
     }
+}
+
+/// Fills slices with pieces. Returns how many, and their bytes.
+fn fill<'a>(slices: &mut [IoSlice<'a>; BATCH], pieces: impl Iterator<Item = &'a [u8]>) -> (usize, usize) {
+    let (mut count, mut bytes) = (0, 0);
+    for (slot, piece) in slices.iter_mut().zip(pieces) {
+        *slot = IoSlice::new(piece);
+        count += 1;
+        bytes += piece.len();
+    }
+    (count, bytes)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    /// Writes at most `room` bytes of the queue to `wire`, as a socket would.
-    fn write(queue: &mut Queue, room: usize, wire: &mut Vec<u8>) {
-        let mut slices = [IoSlice::new(&[]); BATCH];
-        let (count, bytes) = queue.slices(&mut slices);
-        let all: Vec<u8> = slices[..count].iter().flat_map(|slice| slice.iter().copied()).collect();
-        assert_eq!(all.len(), bytes);
-        let gone = room.min(bytes);
-        wire.extend_from_slice(&all[..gone]);
-        queue.advance(gone);
-    }
-
-    fn payloads(wire: &[u8]) -> Vec<(u8, Vec<u8>)> {
-        let mut found = Vec::new();
-        let mut rest = wire;
-        while let [first, length, tail @ ..] = rest {
-            let (payload, after) = tail.split_at(usize::from(*length));
-            found.push((*first, payload.to_vec()));
-            rest = after;
-        }
-        found
-    }
-
-    #[derive(Clone, Debug)]
-    enum Step {
-        Push(u8),
-        Pong,
-        Write(usize),
-        DropUnbegun,
-    }
-
-    fn step() -> impl Strategy<Value = Step> {
-        prop_oneof![
-            4 => (0..120_u8).prop_map(Step::Push),
-            1 => Just(Step::Pong),
-            4 => (0..400_usize).prop_map(Step::Write),
-            1 => Just(Step::DropUnbegun),
-        ]
-    }
-
-    proptest! {
-        #[test]
-        fn frames_leave_whole_and_in_order(steps in proptest::collection::vec(step(), 0..200)) {
-            let mut queue = Queue::default();
-            let mut wire = Vec::new();
-            let mut number = 0_u32;
-            for step in steps {
-                match step {
-                    Step::Push(extra) => {
-                        number += 1;
-                        let mut payload = number.to_be_bytes().to_vec();
-                        payload.resize(4 + usize::from(extra), 0xAA);
-                        queue.push(Frame::binary(&payload));
-                    }
-                    Step::Pong => {
-                        number += 1;
-                        queue.set_pong(Frame::pong(&number.to_be_bytes()));
-                    }
-                    Step::Write(room) => write(&mut queue, room, &mut wire),
-                    Step::DropUnbegun => {
-                        queue.drop_unbegun();
-                        prop_assert!(queue.len() <= 1 && !queue.has_pong());
-                    }
-                }
-            }
-            while !queue.is_empty() {
-                write(&mut queue, usize::MAX, &mut wire);
-            }
-            prop_assert_eq!((queue.bytes(), queue.frames.capacity()), (0, 0));
-            let mut last = [0_u32; 2];
-            for (first, payload) in payloads(&wire) {
-                let number = u32::from_be_bytes(payload[..4].try_into().unwrap());
-                let last = &mut last[usize::from(first == 0x8A)];
-                prop_assert!(number > *last, "{number} after {last}");
-                *last = number;
-                prop_assert!(payload[4..].iter().all(|&byte| byte == 0xAA));
-            }
-        }
-
-        #[test]
-        fn nothing_is_lost_where_nothing_is_dropped(
-            sizes in proptest::collection::vec(0..300_usize, 0..100),
-            rooms in proptest::collection::vec(1..500_usize, 1..50),
-        ) {
-            let frames: Vec<Frame> = sizes.iter().map(|&size| Frame::binary(&vec![size as u8; size])).collect();
-            let mut queue = Queue::default();
-            let mut wire = Vec::new();
-            let mut rooms = rooms.iter().cycle();
-            for frame in &frames {
-                queue.push(frame.clone());
-                write(&mut queue, *rooms.next().unwrap(), &mut wire);
-            }
-            while !queue.is_empty() {
-                write(&mut queue, *rooms.next().unwrap(), &mut wire);
-            }
-            let expected: Vec<u8> = frames.iter().flat_map(|frame| frame.encoded().to_vec()).collect();
-            prop_assert_eq!(wire, expected);
-        }
-    }
-
-    #[test]
-    fn a_begun_frame_is_finished_before_anything_else() {
-        let mut queue = Queue::default();
-        queue.push(Frame::binary(&[1; 10]));
-        queue.push(Frame::binary(&[2; 10]));
-        let mut wire = Vec::new();
-        write(&mut queue, 5, &mut wire);
-        queue.set_pong(Frame::pong(b"p"));
-        queue.drop_unbegun();
-        queue.push(Frame::close_empty());
-        while !queue.is_empty() {
-            write(&mut queue, 3, &mut wire);
-        }
-        assert_eq!(payloads(&wire), [(0x82, vec![1; 10]), (0x88, vec![])]);
-    }
-}
+mod tests;

@@ -6,13 +6,10 @@
 use std::io::{self, IoSlice};
 use std::task::{Context, Waker};
 
-use ringway_protocol::CloseCode;
-use ringway_protocol::close::SLOW_CONSUMER;
-
 use super::queue::{BATCH, Queue};
 use super::wire::Wire;
 use super::{Due, Pushed, QUEUED_FRAMES_LIMIT};
-use crate::ended::{By, Ended};
+use crate::ended::Ended;
 use crate::frame::Frame;
 
 /// Pongs that may stand among the waiting frames; beyond, only the newest ping is answered.
@@ -56,8 +53,8 @@ pub(super) struct State {
 }
 
 #[derive(Default)]
-struct Backlog {
-    queue: Queue,
+pub(super) struct Backlog {
+    pub(super) queue: Queue,
     /// When the socket last took something while behind, in milliseconds since the opening.
     progress: u64,
     pongs: u8,
@@ -97,9 +94,8 @@ impl State {
         if self.phase != Phase::Open {
             return Pushed::Refused;
         }
-        if self.is_full_for(frame, wire) {
-            self.give_up(SLOW_CONSUMER);
-            return Pushed::Refused;
+        if self.is_behind() {
+            return self.push_behind(frame, wire);
         }
         if self.waits() {
             self.backlog().queue.push(frame.clone());
@@ -156,26 +152,34 @@ impl State {
 
     /// One write of what waits. True if the socket took something.
     pub(super) fn write(&mut self, wire: &Wire) -> bool {
+        self.write_by(wire, |slices| match slices {
+            [one] => wire.stream.try_write(one),
+            many => wire.stream.try_write_vectored(many),
+        })
+    }
+
+    /// One write of what waits, by `write`. True if the socket took something.
+    pub(super) fn write_by(
+        &mut self,
+        wire: &Wire,
+        write: impl FnOnce(&[IoSlice<'_>]) -> io::Result<usize>,
+    ) -> bool {
         if self.only.is_some() {
             self.backlog();
         }
         let Some(backlog) = &mut self.backlog else { return false };
+        backlog.queue.tell_gap();
         let mut slices = [IoSlice::new(&[]); BATCH];
         let (count, offered) = backlog.queue.slices(&mut slices);
-        let written = match &slices[..count] {
-            [one] => wire.stream.try_write(one),
-            many => wire.stream.try_write_vectored(many),
-        };
-        match written {
+        match write(&slices[..count]) {
             Ok(gone) if gone > 0 => {
                 backlog.queue.advance(gone);
                 if backlog.queue.is_empty() {
-                    // Most connections never wait again.
-                    self.backlog = None;
-                    self.flusher = Flusher::Nobody;
-                } else if self.flusher == Flusher::Task || gone < offered {
-                    self.flusher = Flusher::Task;
+                    self.catch_up();
+                } else if self.flusher == Flusher::Task {
                     backlog.progress = wire.now();
+                } else if gone < offered {
+                    self.fall_behind(wire);
                 }
                 true
             }
@@ -216,18 +220,6 @@ impl State {
         open
     }
 
-    /// The peer doesn't keep up: drops what waits and says so. The connection's task writes it.
-    /// False if the end had begun already.
-    pub(super) fn give_up(&mut self, reason: &str) -> bool {
-        let open = self.begin_to_end(Ended { by: By::Us, code: Some(CloseCode::POLICY) });
-        if open {
-            let queue = &mut self.backlog().queue;
-            queue.drop_unbegun();
-            queue.push(Frame::close(CloseCode::POLICY, reason));
-        }
-        open
-    }
-
     /// Takes no more frames. False if that was so already.
     pub(super) fn begin_to_end(&mut self, ended: Ended) -> bool {
         let open = self.phase == Phase::Open;
@@ -256,7 +248,7 @@ impl State {
     }
 
     /// The backlog, for something to be put in.
-    fn backlog(&mut self) -> &mut Backlog {
+    pub(super) fn backlog(&mut self) -> &mut Backlog {
         let only = self.only.take();
         let backlog = self.backlog.get_or_insert_default();
         if let Some(only) = only {
@@ -268,8 +260,16 @@ impl State {
     fn fall_behind(&mut self, wire: &Wire) {
         if !self.is_behind() {
             self.flusher = Flusher::Task;
-            self.backlog().progress = wire.now();
+            let backlog = self.backlog();
+            backlog.progress = wire.now();
+            backlog.queue.fall_behind();
         }
+    }
+
+    /// Nothing waits any more. Most connections never wait again.
+    pub(super) fn catch_up(&mut self) {
+        self.backlog = None;
+        self.flusher = Flusher::Nobody;
     }
 
     fn is_batch_or_full_for(&self, frame: &Frame, wire: &Wire) -> bool {

@@ -1,5 +1,6 @@
 //! What of a connection is used without its lock, or only read under it.
 
+use std::io::{self, IoSlice};
 use std::net::Shutdown;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
@@ -9,6 +10,10 @@ use socket2::SockRef;
 use tokio::net::TcpStream;
 
 use super::state::Phase;
+
+/// What the kernel may hold unsent, in bytes, of a connection whose values are to be fresh: a few segments, so that the
+/// line never waits for this process, and no more.
+const FRESH_UNSENT: u32 = 16 * 1024;
 
 /// What openings are counted from: half as large as an [`Instant`] of each.
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
@@ -23,6 +28,8 @@ pub(super) struct Wire {
     pub(super) unanswered: AtomicU8,
     /// Whether the phase is no longer [`Phase::Open`], readable without the lock.
     pub(super) closed: AtomicBool,
+    /// Whether the kernel was told to take little that it can't send yet.
+    fresh: AtomicBool,
 }
 
 impl Wire {
@@ -33,6 +40,7 @@ impl Wire {
             queue_limit: u32::try_from(queue_limit).unwrap_or(u32::MAX),
             unanswered: AtomicU8::new(0),
             closed: AtomicBool::new(false),
+            fresh: AtomicBool::new(false),
         }
     }
 
@@ -63,6 +71,18 @@ impl Wire {
     /// what it still holds to a peer that takes nothing.
     pub(super) fn reset_when_dropped(&self) {
         let _ = self.stream.set_zero_linger();
+    }
+
+    /// Has the kernel take little that it can't send yet, so that it isn't the kernel's buffer that holds old values.
+    pub(super) fn keep_fresh(&self) {
+        if !self.fresh.swap(true, Ordering::Relaxed) {
+            crate::unsent::limit(&SockRef::from(&self.stream), FRESH_UNSENT);
+        }
+    }
+
+    /// Writes whether or not the kernel has said that there is room.
+    pub(super) fn write_regardless(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        SockRef::from(&self.stream).send_vectored(slices)
     }
 
     pub(super) fn shut_down(&self) {

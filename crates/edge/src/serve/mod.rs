@@ -23,10 +23,12 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use socket2::SockRef;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::unsent;
 use accept::{Hush, Trouble, trouble_of};
 use crowd::Crowd;
 pub use crowd::{descriptors, places};
@@ -36,6 +38,10 @@ pub use takeover::Takeover;
 /// Connections that the kernel may hold ready: a herd that comes back at once must not be turned
 /// away before it was seen. The kernel cuts it to `net.core.somaxconn`.
 const BACKLOG: u32 = 4_096;
+
+/// What the kernel may hold unsent of each connection, in bytes: more than a fast line takes before the process that
+/// writes has noticed, and far less than the megabytes that would wait there for each client that stops reading.
+const UNSENT: u32 = 128 * 1024;
 
 /// The wait after an accept for which descriptors or memory were missing: short enough that
 /// nobody notices once some are free, long enough to cost nothing while none are.
@@ -71,7 +77,8 @@ impl Default for Settings {
     }
 }
 
-/// Listens on an address, with a backlog for a herd.
+/// Listens on an address, with a backlog for a herd. Of what is written to a connection that it accepts, the kernel
+/// holds little that it can't send yet.
 ///
 /// # Errors
 /// As the system has it: address in use, not ours, not allowed.
@@ -79,6 +86,7 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     // So that a restart needn't wait for the connections of the process before it.
     socket.set_reuseaddr(true)?;
+    unsent::limit(&SockRef::from(&socket), UNSENT);
     socket.bind(address)?;
     socket.listen(BACKLOG)
 }
@@ -181,4 +189,19 @@ fn http_of(settings: &Settings) -> http1::Builder {
         .max_header_size(settings.head_bytes)
         .max_buf_size(settings.head_bytes.max(8 * 1024) * 2);
     http
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    #[tokio::test]
+    async fn what_is_accepted_has_its_listeners_limit() {
+        let listener = listen("127.0.0.1:0".parse().unwrap()).unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap());
+        let (client, accepted) = tokio::join!(client, listener.accept());
+        assert_eq!(SockRef::from(&accepted.unwrap().0).tcp_notsent_lowat().unwrap(), UNSENT);
+        drop(client);
+    }
 }

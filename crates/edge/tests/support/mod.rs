@@ -1,6 +1,8 @@
 //! A server on a real socket whose connections the test holds, and a client that speaks bytes.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
+pub mod feed;
+
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
