@@ -16,4 +16,4 @@ pub mod view;
 pub use node_id::{NodeId, NodeIdError};
 pub use slot::{NotASlot, SLOTS, Slot};
 pub use table::{MAX_WEIGHT, SlotTable};
-pub use view::{Announcement, Membership, NodeState, SILENCE, View};
+pub use view::{Announcement, Membership, NodeState, SILENCE, TENANTS_TOLD, TenantUse, View};

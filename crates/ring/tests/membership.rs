@@ -62,6 +62,7 @@ impl World {
                     state: NodeState::Serving,
                     connections: 0,
                     rooms: 0,
+                    tenants: Vec::new(),
                     version: String::new(),
                 },
                 run: Run::Ended,
@@ -146,7 +147,9 @@ impl World {
     /// Everything in the view but loads.
     fn placement(&mut self) -> Vec<Announcement> {
         let view = self.membership.view();
-        view.nodes().map(|node| Announcement { connections: 0, rooms: 0, ..node.clone() }).collect()
+        view.nodes()
+            .map(|node| Announcement { connections: 0, rooms: 0, tenants: Vec::new(), ..node.clone() })
+            .collect()
     }
 
     fn check(&mut self) {

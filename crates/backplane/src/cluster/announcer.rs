@@ -52,7 +52,7 @@ impl Announcer {
         Ok(Self { backplane, announcement, task, stop: stop.drop_guard() })
     }
 
-    /// Changes what is announced. A change of more than the load (connections, rooms) is announced at once, the
+    /// Changes what is announced. A change of more than the load (connections, rooms, tenants' use) is announced at once, the
     /// load with the next announcement.
     pub fn update(&self, change: impl FnOnce(&mut Announcement)) {
         self.announcement.send_if_modified(|announcement| {
@@ -134,5 +134,5 @@ fn soon() -> Instant {
 }
 
 fn without_load(announcement: Announcement) -> Announcement {
-    Announcement { connections: 0, rooms: 0, ..announcement }
+    Announcement { connections: 0, rooms: 0, tenants: Vec::new(), ..announcement }
 }

@@ -31,6 +31,7 @@ mod answered {
     pub(super) const MEMBERS: u64 = 4;
     pub(super) const DONE: u64 = 5;
     pub(super) const REFUSED: u64 = 6;
+    pub(super) const LIMITED: u64 = 7;
 }
 
 /// `[version, from, kind, …]`.
@@ -113,11 +114,14 @@ pub(crate) fn write_answer(answer: &Answer) -> Bytes {
     match answer {
         Answer::Published(all) => {
             writer = Writer::message(2, 16 + all.len() * 40);
-            writer.u64(answered::PUBLISHED).list(all);
-            for published in all {
-                writer.array(3);
-                write_epoch(&mut writer, published.epoch);
-                writer.u64(published.offset).bool(published.duplicate);
+            write_published(writer.u64(answered::PUBLISHED), all);
+        }
+        Answer::Limited { published, retry_ms } => {
+            writer = Writer::message(3, 32 + published.len() * 40);
+            write_published(writer.u64(answered::LIMITED), published);
+            match retry_ms {
+                Some(retry_ms) => drop(writer.u64(*retry_ms)),
+                None => drop(writer.nil()),
             }
         }
         Answer::State { epoch, offset, base, entries } => {
@@ -167,13 +171,11 @@ pub(crate) fn write_answer(answer: &Answer) -> Bytes {
 pub(crate) fn read_answer(bytes: &[u8]) -> Result<Answer, Garbage> {
     let mut reader = Reader::message(bytes, 1)?;
     Ok(match reader.u64()? {
-        answered::PUBLISHED => Answer::Published(read_list(&mut reader, |reader| {
-            let unknown = reader.enter(3)?;
-            let published =
-                Published { epoch: read_epoch(reader)?, offset: reader.u64()?, duplicate: reader.bool()? };
-            reader.leave(unknown)?;
-            Ok(published)
-        })?),
+        answered::PUBLISHED => Answer::Published(read_list(&mut reader, read_published)?),
+        answered::LIMITED => Answer::Limited {
+            published: read_list(&mut reader, read_published)?,
+            retry_ms: reader.opt(Reader::u64)?,
+        },
         answered::STATE => Answer::State {
             epoch: read_epoch(&mut reader)?,
             offset: reader.u64()?,
@@ -194,6 +196,23 @@ pub(crate) fn read_answer(bytes: &[u8]) -> Result<Answer, Garbage> {
         answered::REFUSED => Answer::Refused { code: Code::lenient(reader.str()?) },
         _ => return Err(Garbage::Malformed("an answer of an unknown kind")),
     })
+}
+
+fn write_published(writer: &mut Writer, all: &[Published]) {
+    writer.list(all);
+    for published in all {
+        writer.array(3);
+        write_epoch(writer, published.epoch);
+        writer.u64(published.offset).bool(published.duplicate);
+    }
+}
+
+fn read_published(reader: &mut Reader<'_>) -> Result<Published, Garbage> {
+    let unknown = reader.enter(3)?;
+    let published =
+        Published { epoch: read_epoch(reader)?, offset: reader.u64()?, duplicate: reader.bool()? };
+    reader.leave(unknown)?;
+    Ok(published)
 }
 
 fn write_known(writer: &mut Writer, known: Option<&Known>) {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ringway_protocol::code::Code;
 use ringway_protocol::payload::Payload;
-use ringway_ring::{Announcement, NodeState};
+use ringway_ring::{Announcement, NodeState, TenantUse};
 
 use crate::message::{
     Answer, Ask, ClusterEvent, Direct, Epoch, Known, LiveBody, LiveMessage, Publication, Published, Question,
@@ -115,6 +115,11 @@ pub(crate) fn answers() -> Vec<Answer> {
             Published { epoch: EPOCH, offset: 4, duplicate: false },
             Published { epoch: EPOCH, offset: 2, duplicate: true },
         ]),
+        Answer::Limited {
+            published: vec![Published { epoch: EPOCH, offset: 5, duplicate: false }],
+            retry_ms: Some(250),
+        },
+        Answer::Limited { published: Vec::new(), retry_ms: None },
         Answer::State { epoch: EPOCH, offset: 10, base: 7, entries },
         Answer::State { epoch: EPOCH, offset: 0, base: 0, entries: Vec::new() },
         Answer::NotHeld { known: None, holder: None },
@@ -139,9 +144,15 @@ pub(crate) fn cluster() -> Vec<ClusterEvent> {
         state: NodeState::Draining,
         connections: 12,
         rooms: 3,
+        tenants: vec![TenantUse { tenant: name("acme"), connections: 7, publications: u64::MAX }],
         version: "0.1.0".into(),
     };
-    let plain = Announcement { public_url: None, state: NodeState::Serving, ..announcement.clone() };
+    let plain = Announcement {
+        public_url: None,
+        tenants: Vec::new(),
+        state: NodeState::Serving,
+        ..announcement.clone()
+    };
     vec![
         ClusterEvent::Announced(announcement),
         ClusterEvent::Announced(plain),

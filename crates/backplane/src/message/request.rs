@@ -57,7 +57,8 @@ pub struct RoomTally {
 /// What can be asked about a room.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Ask {
-    /// Number and send these, in this order. Answered by [`Answer::Published`] or [`Answer::Redirect`].
+    /// Number and send these, in this order. Answered by [`Answer::Published`], [`Answer::Limited`] or
+    /// [`Answer::Redirect`].
     Publish {
         /// At least one.
         publications: Vec<Publication>,
@@ -103,15 +104,23 @@ pub struct Known {
 pub enum Answer {
     /// One for each publication, in order.
     Published(Vec<Published>),
-    /// A room's numbering and the newest of its publications, without a hole.
+    /// A limit let through only so many: the first of them, in order. The others surely weren't published.
+    Limited {
+        /// One for each that was, in order; none: not even the first.
+        published: Vec<Published>,
+        /// After how many milliseconds the next would be let through, if nobody comes between. None: never.
+        retry_ms: Option<u64>,
+    },
+    /// A room's numbering and the newest of its publications: without a hole, or, where the room keeps the newest of each
+    /// key, without those that a newer one of their key replaced.
     State {
         /// The epoch.
         epoch: Epoch,
         /// The last number given.
         offset: u64,
-        /// Everything after this offset is in `entries`; what is at or before it is not to be had.
+        /// Everything after this offset is in `entries` (or its key's newer is); what is at or before it is not to be had.
         base: u64,
-        /// Offset and publication, rising.
+        /// Offset and publication, rising. The last is the last number given, unless `base` is.
         entries: Vec<(u64, Arc<Publication>)>,
     },
     /// Not I.
@@ -192,5 +201,20 @@ mod tests {
 
         let Answer::State { base, entries, .. } = whole.limited(0) else { panic!() };
         assert_eq!((base, entries.len()), (10, 0));
+    }
+
+    #[test]
+    fn a_state_with_holes_ends_where_the_last_that_is_left_out_was() {
+        let publication = Arc::new(samples::publications().remove(0));
+        let size = publication.wire_bound();
+        let epoch = Epoch { ms: 1, node: 1, random: 1 };
+        let entries: Vec<_> = [3, 7, 8, 20].map(|offset| (offset, Arc::clone(&publication))).to_vec();
+        let whole = Answer::State { epoch, offset: 20, base: 1, entries };
+        for (fits, from, kept) in [(4, 1, 4), (3, 3, 3), (2, 7, 2), (1, 8, 1), (0, 20, 0)] {
+            let Answer::State { base, entries, .. } = whole.clone().limited(fits * size) else { panic!() };
+            assert_eq!((base, entries.len()), (from, kept), "{fits}");
+        }
+        let empty = Answer::State { epoch, offset: 20, base: 20, entries: Vec::new() };
+        assert_eq!(empty.clone().limited(0), empty);
     }
 }

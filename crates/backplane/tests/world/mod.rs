@@ -194,6 +194,7 @@ pub(crate) fn announcement(node: &str) -> Announcement {
         state: NodeState::Serving,
         connections: 0,
         rooms: 0,
+        tenants: Vec::new(),
         version: "0.1.0".into(),
     }
 }

@@ -1,8 +1,9 @@
 //! What a node says of itself, twice a second.
 
-use ringway_protocol::name::PoolId;
+use ringway_protocol::name::{PoolId, TenantId};
 use serde::{Deserialize, Serialize};
 
+use super::TenantUse;
 use crate::NodeId;
 
 /// One announcement of a node. Unknown fields are ignored and later ones have defaults, so releases may differ as long
@@ -31,6 +32,10 @@ pub struct Announcement {
     /// Rooms with members on it now.
     #[serde(default)]
     pub rooms: u64,
+    /// What tenants use on it that have a limit of theirs for it: at most [`TENANTS_TOLD`](crate::TENANTS_TOLD), sorted by
+    /// tenant.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tenants: Vec<TenantUse>,
     /// The release it runs.
     #[serde(default)]
     pub version: String,
@@ -52,7 +57,13 @@ impl Announcement {
         self.state == NodeState::Serving && self.weight > 0
     }
 
-    /// Whether everything but the load (connections, rooms) is the same.
+    /// What it says that a tenant uses on it. None: nothing, or nothing that it tells of.
+    pub fn used_by(&self, tenant: &TenantId) -> Option<&TenantUse> {
+        let at = self.tenants.binary_search_by(|used| used.tenant.cmp(tenant)).ok()?;
+        self.tenants.get(at)
+    }
+
+    /// Whether everything but the load (connections, rooms, tenants' use) is the same.
     pub(crate) fn same_but_load(&self, other: &Self) -> bool {
         // Taken apart in full, so that a new field must be sorted into one kind or the other.
         let Self {
@@ -66,6 +77,7 @@ impl Announcement {
             version,
             connections: _,
             rooms: _,
+            tenants: _,
         } = self;
         *id == other.id
             && *incarnation == other.incarnation

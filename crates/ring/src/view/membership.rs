@@ -49,7 +49,7 @@ impl Membership {
         Self::default()
     }
 
-    /// An announcement came. True where the view changed in more than loads (connections, rooms).
+    /// An announcement came. True where the view changed in more than loads (connections, rooms, tenants' use).
     ///
     /// Words of a run that has departed, or that is older than the one present, are ignored: announcements and
     /// departures may come in any order. Of two nodes with one name the younger run counts while it speaks.
@@ -126,7 +126,7 @@ impl Membership {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{NodeState, Slot};
+    use crate::{NodeState, Slot, TenantUse};
 
     fn says(id: &str, incarnation: u64) -> Announcement {
         Announcement {
@@ -139,6 +139,7 @@ mod tests {
             state: NodeState::Serving,
             connections: 0,
             rooms: 0,
+            tenants: Vec::new(),
             version: "1".to_owned(),
         }
     }
@@ -234,6 +235,21 @@ mod tests {
     }
 
     #[test]
+    fn what_a_tenant_uses_is_added_up_and_is_a_load() {
+        let used =
+            |tenant: &str, connections| TenantUse { connections, ..TenantUse::none(tenant.parse().unwrap()) };
+        let told = |id, tenants| Announcement { tenants, ..says(id, 1) };
+        let mut membership = Membership::new();
+        membership.heard(told("a", vec![used("acme", 3), used("zeta", 1)]), 0);
+        membership.heard(told("b", vec![used("acme", 4), used("beta", 9)]), 0);
+        assert!(!membership.heard(told("b", vec![used("acme", 5)]), 500));
+        let (view, acme) = (membership.view(), "acme".parse().unwrap());
+        assert_eq!(view.connections_of(&acme), 8);
+        assert_eq!(view.connections_of(&"beta".parse().unwrap()), 0);
+        assert_eq!(view.used_by(&acme, Some(&id("a"))), used("acme", 5));
+    }
+
+    #[test]
     fn who_drains_owns_nothing_and_stays_known() {
         let mut membership = Membership::new();
         membership.heard(says("a", 1), 0);
@@ -299,7 +315,8 @@ mod tests {
 
     #[test]
     fn announcements_travel_by_field_name() {
-        let said = Announcement { public_url: Some("wss://a.example".to_owned()), ..says("a", 3) };
+        let tenants = vec![TenantUse { connections: 7, ..TenantUse::none("acme".parse().unwrap()) }];
+        let said = Announcement { public_url: Some("wss://a.example".to_owned()), tenants, ..says("a", 3) };
         let text = serde_json::to_string(&said).unwrap();
         assert_eq!(serde_json::from_str::<Announcement>(&text).unwrap(), said);
         let newer = r#"{"id":"a","incarnation":1,"pool":"p","advertise":"a:1","weight":2,"state":"draining","zone":"z"}"#;

@@ -6,7 +6,9 @@
 mod announcement;
 mod membership;
 mod snapshot;
+mod tenants;
 
 pub use announcement::{Announcement, NodeState};
 pub use membership::{Membership, SILENCE};
 pub use snapshot::View;
+pub use tenants::{TENANTS_TOLD, TenantUse};

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock, OnceLock};
 
-use ringway_protocol::name::PoolId;
+use ringway_protocol::name::{PoolId, TenantId};
 
-use super::Announcement;
+use super::{Announcement, TenantUse};
 use crate::table;
 use crate::{NodeId, Slot, SlotTable};
 
@@ -55,6 +55,23 @@ impl View {
     /// Every node there is, sorted by name: draining ones and those of weight 0 too.
     pub fn nodes(&self) -> impl ExactSizeIterator<Item = &Announcement> {
         self.nodes.values().map(AsRef::as_ref)
+    }
+
+    /// Connections of a tenant on all nodes, as of their last announcements: up to half a second old. Only nodes that hold
+    /// the tenant to a limit tell of it.
+    pub fn connections_of(&self, tenant: &TenantId) -> u64 {
+        self.used_by(tenant, None).connections
+    }
+
+    /// What a tenant uses on all nodes but this one, as of their last announcements.
+    pub fn used_by(&self, tenant: &TenantId, but: Option<&NodeId>) -> TenantUse {
+        let mut sum = TenantUse::none(tenant.clone());
+        for node in self.nodes.values().filter(|node| Some(&node.id) != but) {
+            if let Some(used) = node.used_by(tenant) {
+                sum.add(used);
+            }
+        }
+        sum
     }
 
     /// The pools that have a table, sorted by name.
