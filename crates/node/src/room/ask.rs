@@ -66,6 +66,8 @@ impl<H: Handles> Room<H> {
                 self.set_holder(s, Some(from));
                 self.fill(s, offset, base, entries_of(entries));
                 self.asked_owner(s, true);
+                // Who asked may have left meanwhile, and then nothing keeps this up to date.
+                self.part_if_empty();
             }
             _ => self.asked_owner(s, false),
         }
@@ -120,7 +122,7 @@ impl<H: Handles> Room<H> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::room::scene::{Hand, Stage, epoch, following, live, node, state};
+    use crate::room::scene::{Hand, Stage, actor, conn, epoch, following, live, node, position, state};
     use ringway_backplane::message::LiveBody;
 
     fn hear(room: &mut Room<Hand>, stage: &mut Stage, from: &str, body: LiveBody) -> Vec<String> {
@@ -156,6 +158,21 @@ mod tests {
         stage.reply(&mut room, Ok(Answer::Redirect { to: Some(node("n3")) }));
         stage.reply(&mut room, Ok(state(epoch(1), 0, 4)));
         assert_eq!(stage.done(), ["ask n3: sync", "a: msg 4 p4"]);
+    }
+
+    #[test]
+    fn an_answer_that_comes_when_all_have_left_isnt_taken_for_what_is() {
+        let (mut room, mut stage) = following(3);
+        room.join(&mut stage, actor("b"), Some(position(epoch(1), 7)), None);
+        for name in ["a", "b"] {
+            assert!(room.leave(&mut stage, &conn(name)));
+        }
+        stage.clear();
+        stage.reply(&mut room, Ok(state(epoch(1), 0, 8)));
+        room.join(&mut stage, actor("b"), Some(position(epoch(1), 7)), None);
+        assert_eq!(stage.done(), ["ask n2: sync"]);
+        stage.reply(&mut room, Ok(state(epoch(1), 0, 9)));
+        assert_eq!(stage.done(), ["b: joined at 7, resumed", "b: replay 8 p8", "b: replay 9 p9"]);
     }
 
     #[test]

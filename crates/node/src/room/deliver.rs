@@ -50,7 +50,7 @@ impl<H: Handles> Room<H> {
         over: Option<u64>,
     ) {
         let Some(epoch) = self.epoch else { return };
-        let ts = self.log.ts(number);
+        let (ts, by_key) = (self.log.ts(number), self.log.is_by_key());
         self.members.replace(true, |seat| {
             let was = match seat.at {
                 At::Level => over.unwrap_or(number),
@@ -67,7 +67,8 @@ impl<H: Handles> Room<H> {
             }
             seat.forget_since(epoch);
             let reason = if nowhere { GapReason::Backplane } else { reason };
-            let lost = over.filter(|_| !nowhere).map(|_| offset - was);
+            // Where a newer of its key took a value's place, it isn't lost; which these are isn't known.
+            let lost = over.filter(|_| !nowhere && !by_key).map(|_| offset - was);
             let place = Place { epoch, offset, ts: ts.filter(|_| offset == number) };
             s.gap(&seat.conn, Gap { reason, place, lost });
         });
@@ -83,8 +84,7 @@ impl<H: Handles> Room<H> {
     /// Takes what a state has more than we: what comes next, and what a joining member may want of the past.
     pub(super) fn fill(&mut self, s: &mut impl Surroundings<H>, number: u64, base: u64, entries: Vec<Entry>) {
         let Some(epoch) = self.epoch else { return };
-        let whole = base <= number && entries.len() as u64 == number - base;
-        if !whole || entries.iter().zip(base + 1..).any(|(entry, offset)| entry.offset != offset) {
+        if !self.log.is_state(number, base, &entries) {
             // Not what a state is: believe its number, and nothing else.
             if number > self.log.number() {
                 self.skip(s, number);
@@ -94,13 +94,15 @@ impl<H: Handles> Room<H> {
         if number > self.log.number() && base > self.log.number() {
             self.skip(s, base);
         }
-        if base < self.log.base() && self.log.base() <= number {
-            self.log.extend_back(&entries, s.wall_ms());
-        }
+        self.log.extend_back(base, &entries, s.wall_ms());
         for entry in entries {
-            if entry.offset == self.log.number() + 1 {
+            if entry.offset > self.log.number() {
+                self.log.pass_over(entry.offset - 1);
                 self.deliver(s, epoch, entry.publication);
             }
+        }
+        if self.log.base() <= number {
+            self.log.now_whole();
         }
         self.settle_lesser();
         self.drain(s);

@@ -1,6 +1,8 @@
 //! Entering: the way of this node's own publications to whoever numbers them. One batch at a time is under way, so
 //! that they keep their order whatever happens to the ones before; what comes meanwhile leaves together.
 
+use std::time::Duration;
+
 use super::deliver::not_to;
 use super::limits::{BATCH, BATCH_BYTES, ENTERING, ENTERING_BYTES, PUBLISH_WAIT, RETRY};
 use super::log::{Entry, weight};
@@ -69,6 +71,23 @@ impl<H: Handles> Publishers<H> {
                 None => Outcome::Unknown,
             };
             s.outcome(publisher, outcome);
+        }
+    }
+
+    /// Each gets its own part of the numbers, and hears that the others are too many.
+    fn tell_limited(self, s: &mut impl Surroundings<H>, published: &[Published], retry: Option<Duration>) {
+        let mut rest = published;
+        for (publisher, count) in self.0 {
+            let (own, others) = rest.split_at(count.min(rest.len()));
+            rest = others;
+            let published = own.to_vec();
+            s.outcome(
+                publisher,
+                match own.len() {
+                    all if all == count => Outcome::Published(published),
+                    _ => Outcome::Limited { published, retry },
+                },
+            );
         }
     }
 
@@ -156,6 +175,9 @@ impl<H: Handles> Room<H> {
         };
         match answer {
             Ok(Answer::Published(published)) => batch.apart().0.tell_published(s, &published),
+            Ok(Answer::Limited { published, retry_ms }) => {
+                batch.apart().0.tell_limited(s, &published, retry_ms.map(Duration::from_millis));
+            }
             Ok(Answer::Redirect { to: Some(to) }) if !redirected => self.send(s, &to, batch, true),
             Ok(Answer::Redirect { .. } | Answer::Refused { .. })
             | Err(AskError::NoResponders | AskError::Away) => {
@@ -214,6 +236,41 @@ mod tests {
         stage.reply(&mut room, Ok(Answer::Published(vec![published(2), published(3)])));
         let told = [1, 2, 3].map(|n| (n, Outcome::Published(vec![published(u64::from(n))])));
         assert_eq!(stage.outcomes, told);
+    }
+
+    #[test]
+    fn of_what_the_owner_lets_through_each_publisher_hears_its_part() {
+        let (mut room, mut stage) = stage("n2");
+        room.enter(&mut stage, 0, vec![publication("first")]);
+        for publisher in 1..=3 {
+            room.enter(&mut stage, publisher, vec![publication("a"), publication("b")]);
+        }
+        room.enter(&mut stage, 4, vec![publication("last")]);
+        stage.reply(&mut room, Ok(Answer::Published(vec![published(1)])));
+        stage.clear();
+        let three = vec![published(2), published(3), published(4)];
+        stage.reply(&mut room, Ok(Answer::Limited { published: three, retry_ms: Some(70) }));
+        let limited = |published| Outcome::Limited { published, retry: Some(Duration::from_millis(70)) };
+        let told = [
+            (1, Outcome::Published(vec![published(2), published(3)])),
+            (2, limited(vec![published(4)])),
+            (3, limited(Vec::new())),
+            (4, limited(Vec::new())),
+        ];
+        assert_eq!(stage.outcomes, told);
+        assert!(stage.asks.is_empty(), "what wasn't let through isn't sent again");
+    }
+
+    #[test]
+    fn what_comes_after_a_refusal_goes_its_way() {
+        let (mut room, mut stage) = stage("n2");
+        room.enter(&mut stage, 1, vec![publication("a")]);
+        room.enter(&mut stage, 2, vec![publication("b")]);
+        stage.reply(&mut room, Ok(Answer::Limited { published: Vec::new(), retry_ms: None }));
+        assert_eq!(stage.done(), ["ask n2: publish a", "ask n2: publish b"]);
+        assert_eq!(stage.outcomes, [(1, Outcome::Limited { published: Vec::new(), retry: None })]);
+        stage.reply(&mut room, Ok(Answer::Published(vec![published(1)])));
+        assert_eq!(stage.outcomes[1], (2, Outcome::Published(vec![published(1)])));
     }
 
     #[test]

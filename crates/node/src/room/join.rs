@@ -70,9 +70,13 @@ impl<H: Handles> Room<H> {
         was
     }
 
-    /// The client knows more than this node does, or says so.
+    /// The client knows more than this node does, or says so; or it wants values of which this node knows that it hasn't all.
     fn is_behind(&self, wish: &Wish) -> bool {
-        wish.since.is_some_and(|since| Some(since) > self.epoch.map(|epoch| (epoch, self.log.number())))
+        let ahead = |since| Some(since) > self.epoch.map(|epoch| (epoch, self.log.number()));
+        let too_far_back =
+            |since: Since| self.epoch.is_some_and(|epoch| since.0 == epoch && since.1 < self.log.base());
+        wish.since.is_some_and(ahead)
+            || (self.log.is_short() && (wish.last > Some(0) || wish.since.is_some_and(too_far_back)))
     }
 
     /// The owner was asked for the `number`th time.

@@ -33,6 +33,11 @@ pub(crate) const FORGET_AFTER: Duration = Duration::from_secs(300);
 /// A room's replay buffer in bytes, whatever its class says in messages: the buffers of a node's busy rooms must fit
 /// into its memory, and all of one into the queue of a member that asks for it.
 pub(crate) const REPLAY_BYTES: usize = 512 << 10;
+/// Where a newer publication of its key took its place, a publication's `mid` is remembered for so many further ones: as
+/// long as an ordinary room would keep it by default.
+pub(crate) const MIDS: u64 = 100;
+/// See [`MIDS`]; and no longer than this, ms.
+pub(crate) const MIDS_AGE: u64 = 30_000;
 /// What a handed-over or asked-for buffer may weigh: half of what NATS carries in one message.
 pub(crate) const STATE_BYTES: usize = 512 << 10;
 /// Publications that came before their predecessors, kept until the owner was asked: count and bytes. What is over

@@ -1,12 +1,17 @@
-//! The replay buffer: the newest publications of the followed epoch, without a hole, and the room's number.
+//! The replay buffer: the newest publications of the followed epoch, and the room's number. An ordinary room keeps them
+//! without a hole, one that conflates only the newest of each key (`newest`). `mids` tells repeats.
 
-use std::collections::{HashMap, VecDeque};
+mod mids;
+mod newest;
+
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use self::mids::Repeats;
+use self::newest::Newest;
 use super::limits::{REPLAY_BYTES, STATE_BYTES};
 use ringway_backplane::message::Publication;
-use ringway_protocol::name::{SessionId, UserId};
 
 /// A publication and its place in the room's epoch.
 #[derive(Debug, Clone)]
@@ -18,36 +23,40 @@ pub(crate) struct Entry {
 /// How much a room keeps, from its class.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Replay {
+    /// At most so many publications; where it is `by_key` so many keys.
     pub(crate) messages: usize,
     pub(crate) age: Duration,
+    /// Of each key only the newest; those without a key are one key.
+    pub(crate) by_key: bool,
 }
 
-/// Who may repeat a `mid`: a user, or where there is none a session, or where there is none whoever has neither.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-enum Author {
-    User(UserId),
-    Session(SessionId),
-    Nobody,
+#[derive(Debug)]
+enum Kept {
+    /// Entries `base + 1 ..= number`, contiguous.
+    Run(VecDeque<Entry>),
+    /// The newest of each key, if its offset is after the base; the newest of all is `number`.
+    Newest(Box<Newest>),
 }
 
-type Repeats = HashMap<(Author, Arc<str>), u64>;
-
-/// Entries `base + 1 ..= number`, contiguous.
 #[derive(Debug)]
 pub(crate) struct Log {
-    keep: Replay,
+    messages: usize,
+    age_ms: u64,
     number: u64,
     /// Time of the publication `number`, where known.
     ts: Option<u64>,
-    entries: VecDeque<Entry>,
+    kept: Kept,
     bytes: usize,
-    /// The first of each `mid` in `entries`; only where this node numbers, and somebody gave a `mid`.
+    /// Of each `mid` that is remembered; only where this node numbers, and somebody gave a `mid`.
     repeats: Option<Box<Repeats>>,
 }
 
 impl Log {
     pub(crate) fn new(keep: Replay) -> Log {
-        Log { keep, number: 0, ts: None, entries: VecDeque::new(), bytes: 0, repeats: None }
+        let kept =
+            if keep.by_key { Kept::Newest(Box::new(Newest::new())) } else { Kept::Run(VecDeque::new()) };
+        let age_ms = u64::try_from(keep.age.as_millis()).unwrap_or(u64::MAX);
+        Log { messages: keep.messages, age_ms, number: 0, ts: None, kept, bytes: 0, repeats: None }
     }
 
     /// The offset of the newest publication, kept or not.
@@ -55,9 +64,22 @@ impl Log {
         self.number
     }
 
-    /// Everything after this offset is in the buffer.
+    /// Everything after this offset is in the buffer, or its key's newer is.
     pub(crate) fn base(&self) -> u64 {
-        self.number - self.entries.len() as u64
+        match &self.kept {
+            Kept::Run(entries) => self.number - entries.len() as u64,
+            Kept::Newest(newest) => newest.base(),
+        }
+    }
+
+    /// Whether only the newest of each key is kept.
+    pub(crate) fn is_by_key(&self) -> bool {
+        matches!(self.kept, Kept::Newest(_))
+    }
+
+    /// What the kept publications weigh.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// The time of the publication at `offset`, where known.
@@ -65,16 +87,24 @@ impl Log {
         if offset == self.number {
             return self.ts;
         }
-        let first = self.base() + 1;
-        let index = usize::try_from(offset.checked_sub(first)?).ok()?;
-        self.entries.get(index).map(|entry| entry.publication.ts)
+        let entry = match &self.kept {
+            Kept::Run(entries) => {
+                let index = offset.checked_sub(self.base() + 1)?;
+                entries.get(usize::try_from(index).ok()?)
+            }
+            Kept::Newest(newest) => newest.get(offset),
+        };
+        entry.map(|entry| entry.publication.ts)
     }
 
     /// Forgets all, and goes on at `number`.
     pub(crate) fn restart(&mut self, number: u64) {
         self.number = number;
         self.ts = None;
-        self.entries = VecDeque::new();
+        match &mut self.kept {
+            Kept::Run(entries) => *entries = VecDeque::new(),
+            Kept::Newest(newest) => newest.restart(number),
+        }
         self.bytes = 0;
         self.repeats = None;
     }
@@ -86,106 +116,204 @@ impl Log {
         self.bytes += weight(&publication);
         let entry = Entry { offset: self.number, publication };
         if let Some(repeats) = &mut self.repeats {
-            note(repeats, &entry);
+            repeats.note(&entry);
         }
-        self.entries.push_back(entry.clone());
+        match &mut self.kept {
+            Kept::Run(entries) => entries.push_back(entry.clone()),
+            Kept::Newest(_) => self.put_by_key(entry.clone()),
+        }
         self.trim(wall_ms);
         entry
     }
 
-    /// Older entries in front of ours, from a state that reaches further back: `entries` contiguous, of which only
-    /// those up to our base are wanted.
-    pub(crate) fn extend_back(&mut self, entries: &[Entry], wall_ms: u64) {
-        for entry in entries.iter().rev() {
-            if entry.offset == self.base() && entry.offset > 0 {
-                if entry.offset == self.number && self.ts.is_none() {
-                    self.ts = Some(entry.publication.ts);
-                }
-                self.bytes += weight(&entry.publication);
-                self.entries.push_front(entry.clone());
+    // Not inlined: the way of an ordinary room's publications stays short.
+    #[inline(never)]
+    fn put_by_key(&mut self, entry: Entry) {
+        if let Kept::Newest(newest) = &mut self.kept
+            && let Some(older) = newest.put(entry)
+        {
+            self.bytes -= weight(&older.publication);
+            newest.replaced.remember(&older, self.number);
+        }
+    }
+
+    /// What is from here up to `number` was replaced by what comes next: only in a log by key.
+    pub(crate) fn pass_over(&mut self, number: u64) {
+        if number > self.number && self.is_by_key() {
+            self.number = number;
+            self.ts = None;
+        }
+    }
+
+    /// Whether these can be what another node keeps of the room: everything after `base` up to `number`, by key or
+    /// without a hole.
+    pub(crate) fn is_state(&self, number: u64, base: u64, entries: &[Entry]) -> bool {
+        let Some(last) = entries.last() else { return base == number };
+        let by_key = self.is_by_key();
+        let rises = |two: &[Entry]| {
+            if by_key { two[0].offset < two[1].offset } else { two[0].offset + 1 == two[1].offset }
+        };
+        let begins = if by_key { entries[0].offset > base } else { entries[0].offset == base + 1 };
+        begins && last.offset == number && entries.windows(2).all(rises)
+    }
+
+    /// Older entries in front of ours, from a state (see [`Self::is_state`]) that goes back to `base`. Only those up to our
+    /// own base are wanted, and none if the state ends before it: there would be a hole.
+    pub(crate) fn extend_back(&mut self, base: u64, entries: &[Entry], wall_ms: u64) {
+        let own_base = self.base();
+        if entries.last().is_none_or(|last| last.offset < own_base) || base >= own_base {
+            return;
+        }
+        for entry in entries.iter().rev().filter(|entry| entry.offset <= own_base) {
+            if entry.offset == self.number && self.ts.is_none() {
+                self.ts = Some(entry.publication.ts);
             }
+            let wanted = match &mut self.kept {
+                Kept::Run(own) => {
+                    own.push_front(entry.clone());
+                    true
+                }
+                Kept::Newest(newest) => newest.put_back(entry),
+            };
+            if wanted {
+                self.bytes += weight(&entry.publication);
+            }
+        }
+        if let Kept::Newest(newest) = &mut self.kept {
+            newest.reaches_back(base);
         }
         self.repeats = None;
         self.trim(wall_ms);
     }
 
     /// Drops what is over the bounds or too old.
+    // Part of each push; to call it would cost a dozen instructions of two hundred.
+    #[inline(always)]
     pub(crate) fn trim(&mut self, wall_ms: u64) {
-        let age = u64::try_from(self.keep.age.as_millis()).unwrap_or(u64::MAX);
-        let too_old = wall_ms.saturating_sub(age);
-        while let Some(oldest) = self.entries.front() {
-            let fits = self.entries.len() <= self.keep.messages && self.bytes <= REPLAY_BYTES;
+        let too_old = wall_ms.saturating_sub(self.age_ms);
+        let Kept::Run(entries) = &mut self.kept else { return self.trim_by_key(wall_ms, too_old) };
+        while let Some(oldest) = entries.front() {
+            let fits = entries.len() <= self.messages && self.bytes <= REPLAY_BYTES;
             if fits && oldest.publication.ts >= too_old {
                 break;
             }
             self.bytes -= weight(&oldest.publication);
             if let Some(repeats) = &mut self.repeats {
-                forget(repeats, oldest);
+                repeats.forget(oldest);
             }
-            self.entries.pop_front();
+            entries.pop_front();
         }
-        if self.entries.is_empty() && self.entries.capacity() > 0 {
-            self.entries = VecDeque::new();
+        if entries.is_empty() && entries.capacity() > 0 {
+            *entries = VecDeque::new();
             self.repeats = None;
         }
     }
 
-    /// What comes after `offset`, oldest first; `offset` is at least the base.
-    pub(crate) fn after(&self, offset: u64) -> impl Iterator<Item = &Entry> {
-        let skip = usize::try_from(offset.saturating_sub(self.base())).unwrap_or(usize::MAX);
-        self.entries.iter().skip(skip)
+    #[inline(never)]
+    fn trim_by_key(&mut self, wall_ms: u64, too_old: u64) {
+        while let Kept::Newest(newest) = &mut self.kept
+            && let Some(oldest) = newest.oldest()
+            && (newest.len() > self.messages || self.bytes > REPLAY_BYTES || oldest.publication.ts < too_old)
+        {
+            self.drop_oldest();
+        }
+        if let Kept::Newest(newest) = &mut self.kept {
+            newest.replaced.trim(self.number, wall_ms, self.repeats.as_deref_mut());
+        }
     }
 
-    /// The offset after which the newest `count` of the buffer come.
+    /// Memory runs short: drops the oldest until no more than so many bytes are kept.
+    pub(crate) fn shed(&mut self, to: usize) {
+        while self.bytes > to && self.drop_oldest() {}
+        if let Kept::Run(entries) = &mut self.kept {
+            entries.shrink_to_fit();
+        }
+    }
+
+    /// `false`: there was none.
+    fn drop_oldest(&mut self) -> bool {
+        let oldest = match &mut self.kept {
+            Kept::Run(entries) => entries.pop_front(),
+            Kept::Newest(newest) => newest.drop_oldest(),
+        };
+        let Some(oldest) = oldest else { return false };
+        self.bytes -= weight(&oldest.publication);
+        if let Some(repeats) = &mut self.repeats {
+            repeats.forget(&oldest);
+        }
+        true
+    }
+
+    /// What comes after `offset`, oldest first; `offset` is at least the base.
+    pub(crate) fn after(&self, offset: u64) -> impl Iterator<Item = &Entry> {
+        let (run, newest) = match &self.kept {
+            Kept::Run(entries) => {
+                let skip = usize::try_from(offset.saturating_sub(self.base())).unwrap_or(usize::MAX);
+                (Some(entries.iter().skip(skip)), None)
+            }
+            Kept::Newest(newest) => (None, Some(newest.after(offset))),
+        };
+        run.into_iter().flatten().chain(newest.into_iter().flatten())
+    }
+
+    /// The offset after which the newest `count` of the buffer come; where it is by key, all of it: so many of the newest
+    /// would be some keys and not others.
     pub(crate) fn before_newest(&self, count: u32) -> u64 {
-        self.base().max(self.number.saturating_sub(u64::from(count)))
+        match &self.kept {
+            Kept::Run(_) => self.base().max(self.number.saturating_sub(u64::from(count))),
+            Kept::Newest(_) if count == 0 => self.number,
+            Kept::Newest(newest) => newest.oldest().map_or(self.number, |oldest| oldest.offset - 1),
+        }
     }
 
     /// The newest entries that fit into one answer, and the base that this makes.
     pub(crate) fn state(&self) -> (u64, Vec<(u64, Arc<Publication>)>) {
+        let newest_first: &mut dyn Iterator<Item = &Entry> = match &self.kept {
+            Kept::Run(entries) => &mut entries.iter().rev(),
+            Kept::Newest(newest) => &mut newest.after(0).rev(),
+        };
         let mut room = STATE_BYTES;
         let mut entries = Vec::new();
-        for entry in self.entries.iter().rev() {
-            let Some(rest) = room.checked_sub(weight(&entry.publication)) else { break };
+        let mut base = self.base();
+        for entry in newest_first {
+            let Some(rest) = room.checked_sub(weight(&entry.publication)) else {
+                base = entry.offset;
+                break;
+            };
             room = rest;
             entries.push((entry.offset, entry.publication.clone()));
         }
         entries.reverse();
-        (self.number - entries.len() as u64, entries)
+        (base, entries)
     }
 
     /// The offset of the publication that this one repeats.
     pub(crate) fn repeated(&mut self, publication: &Publication) -> Option<u64> {
-        let mid = publication.mid.clone()?;
-        let entries = &self.entries;
+        publication.mid.as_ref()?;
+        let kept = &self.kept;
         let repeats = self.repeats.get_or_insert_with(|| {
-            let mut repeats = Repeats::new();
-            entries.iter().for_each(|entry| note(&mut repeats, entry));
+            let mut repeats = Repeats::default();
+            match kept {
+                Kept::Run(entries) => entries.iter().for_each(|entry| repeats.note(entry)),
+                Kept::Newest(newest) => {
+                    repeats.note_replaced(&newest.replaced);
+                    newest.after(0).for_each(|entry| repeats.note(entry));
+                }
+            }
             Box::new(repeats)
         });
-        repeats.get(&(author(publication), mid)).copied()
+        repeats.offset_of(publication)
     }
-}
 
-fn author(publication: &Publication) -> Author {
-    match (&publication.user, &publication.session) {
-        (Some(user), _) => Author::User(user.clone()),
-        (None, Some(session)) => Author::Session(session.clone()),
-        (None, None) => Author::Nobody,
+    /// The owner may have values that this node hasn't: the log began anew without its word. Never where it isn't by key.
+    pub(crate) fn is_short(&self) -> bool {
+        matches!(&self.kept, Kept::Newest(newest) if newest.short)
     }
-}
 
-fn note(repeats: &mut Repeats, entry: &Entry) {
-    if let Some(mid) = &entry.publication.mid {
-        repeats.entry((author(&entry.publication), mid.clone())).or_insert(entry.offset);
-    }
-}
-
-fn forget(repeats: &mut Repeats, entry: &Entry) {
-    if let Some(mid) = &entry.publication.mid {
-        let key = (author(&entry.publication), mid.clone());
-        if repeats.get(&key) == Some(&entry.offset) {
-            repeats.remove(&key);
+    /// What there is of the room, is here.
+    pub(crate) fn now_whole(&mut self) {
+        if let Kept::Newest(newest) = &mut self.kept {
+            newest.short = false;
         }
     }
 }
@@ -202,134 +330,4 @@ pub(crate) fn weight(publication: &Publication) -> usize {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::room::scene::publication;
-
-    const NOW: u64 = 1_700_000_000_000;
-
-    fn log(messages: usize) -> Log {
-        Log::new(Replay { messages, age: Duration::from_secs(30) })
-    }
-
-    fn filled(messages: usize, count: u64) -> Log {
-        let mut log = log(messages);
-        for number in 1..=count {
-            log.push(publication(&number.to_string()).into(), NOW);
-        }
-        log
-    }
-
-    fn offsets<'a>(entries: impl Iterator<Item = &'a Entry>) -> Vec<u64> {
-        entries.map(|entry| entry.offset).collect()
-    }
-
-    #[test]
-    fn it_keeps_the_newest_by_count_and_by_age() {
-        let mut log = filled(3, 5);
-        assert_eq!((log.number(), log.base()), (5, 2));
-        assert_eq!(offsets(log.after(2)), [3, 4, 5]);
-        assert_eq!(offsets(log.after(4)), [5]);
-        assert_eq!(offsets(log.after(9)), [0; 0]);
-        log.trim(NOW + 30_000);
-        assert_eq!(log.base(), 2);
-        log.trim(NOW + 30_001);
-        assert_eq!((log.number(), log.base()), (5, 5));
-    }
-
-    #[test]
-    fn it_keeps_no_more_bytes_than_it_may() {
-        let mut log = log(usize::MAX);
-        for _ in 0..100 {
-            let big = Publication { event: Some("x".repeat(60_000).into()), ..publication("") };
-            log.push(big.into(), NOW);
-        }
-        let kept = log.number() - log.base();
-        assert_eq!(kept, 8, "of 60 KB in half a megabyte");
-        let (base, entries) = log.state();
-        assert_eq!(entries.len(), 8);
-        assert_eq!(base, 100 - entries.len() as u64);
-        assert_eq!(entries.first().map(|entry| entry.0), Some(base + 1));
-    }
-
-    #[test]
-    fn it_keeps_none_where_the_class_wants_none() {
-        let log = filled(0, 5);
-        assert_eq!((log.number(), log.base()), (5, 5));
-        assert_eq!(log.state(), (5, Vec::new()));
-    }
-
-    #[test]
-    fn the_newest_so_many_are_those_that_there_are() {
-        let log = filled(3, 5);
-        assert_eq!([0, 2, 3, 9].map(|count| log.before_newest(count)), [5, 3, 2, 2]);
-        assert_eq!(filled(3, 0).before_newest(9), 0);
-    }
-
-    #[test]
-    fn times_are_known_as_far_as_the_buffer_reaches() {
-        let mut log = filled(3, 5);
-        assert_eq!([2, 3, 5, 6].map(|offset| log.ts(offset)), [None, Some(NOW), Some(NOW), None]);
-        log.trim(NOW + 60_000);
-        assert_eq!(log.ts(5), Some(NOW), "the newest is known by its time even when it is gone");
-        log.restart(9);
-        assert_eq!(log.ts(9), None);
-    }
-
-    #[test]
-    fn older_entries_are_put_in_front_where_they_fit() {
-        let whole = filled(100, 5);
-        let older: Vec<Entry> = whole.after(0).cloned().collect();
-        let mut log = log(100);
-        log.restart(3);
-        log.push(publication("4").into(), NOW);
-        log.extend_back(&older, NOW);
-        assert_eq!((log.number(), log.base()), (4, 0));
-        assert_eq!(offsets(log.after(0)), [1, 2, 3, 4]);
-        let mut empty = self::log(2);
-        empty.restart(5);
-        empty.extend_back(&older, NOW);
-        assert_eq!(offsets(empty.after(0)), [4, 5]);
-        let mut short = self::log(100);
-        short.restart(9);
-        short.extend_back(&older, NOW);
-        assert_eq!(short.base(), 9, "between 5 and 9 there would be a hole");
-    }
-
-    fn with_mid(mid: &str, user: Option<&str>, session: Option<&str>) -> Publication {
-        Publication {
-            mid: Some(mid.into()),
-            user: user.map(|user| user.parse().expect("a user")),
-            session: session.map(|session| session.parse().expect("a session")),
-            ..publication("")
-        }
-    }
-
-    #[test]
-    fn a_repeat_is_the_same_users_or_without_a_user_the_same_sessions() {
-        let mut log = log(3);
-        let first = [("u", Some("u"), Some("s1")), ("s", None, Some("s1")), ("n", None, None)];
-        for (mid, user, session) in first {
-            log.push(with_mid(mid, user, session).into(), NOW);
-        }
-        let mut repeated = |mid, user, session| log.repeated(&with_mid(mid, user, session));
-        assert_eq!(repeated("u", Some("u"), Some("another")), Some(1));
-        assert_eq!(repeated("u", Some("v"), Some("s1")), None);
-        assert_eq!(repeated("u", None, Some("s1")), None);
-        assert_eq!(repeated("s", None, Some("s1")), Some(2));
-        assert_eq!(repeated("s", None, Some("s2")), None);
-        assert_eq!(repeated("n", None, None), Some(3));
-        assert_eq!(repeated("x", None, None), None);
-    }
-
-    #[test]
-    fn a_repeat_is_seen_as_long_as_the_first_is_kept() {
-        let mut log = log(2);
-        log.push(with_mid("a", Some("u"), None).into(), NOW);
-        assert_eq!(log.repeated(&with_mid("a", Some("u"), None)), Some(1));
-        log.push(publication("").into(), NOW);
-        assert_eq!(log.repeated(&with_mid("a", Some("u"), None)), Some(1));
-        log.push(publication("").into(), NOW);
-        assert_eq!(log.repeated(&with_mid("a", Some("u"), None)), None);
-    }
-}
+mod tests;

@@ -12,6 +12,8 @@
 //! drawn from a seed.
 
 mod ask;
+#[cfg(test)]
+mod by_key;
 mod deliver;
 mod enter;
 mod follow;
@@ -289,6 +291,13 @@ impl<H: Handles> Room<H> {
         if self.entering.is_empty() {
             self.entering = VecDeque::new();
         }
+        // What is kept may be younger than the last use is old.
+        self.is_at_rest() && !self.keeps_publications() && now >= self.used + limits::FORGET_AFTER
+    }
+
+    /// Whether nothing of it is under way, so that it could be forgotten at once. Where nothing was ever published no mark
+    /// has anything to reveal, so that those who make rooms by the thousand can't keep them here for a mark's time.
+    pub(crate) fn is_at_rest(&self) -> bool {
         self.members.is_empty()
             && self.taking.is_none()
             && self.late_takes.is_empty()
@@ -297,8 +306,18 @@ impl<H: Handles> Room<H> {
             && self.queue.is_empty()
             && self.entering.is_empty()
             && self.notes.is_empty()
-            && self.marks.quiet()
-            && now >= self.used + limits::FORGET_AFTER
+            && (self.marks.quiet() || self.log.number() == 0)
+    }
+
+    /// What the replay buffer weighs, in bytes: payloads, texts, and 128 for the rest of each publication.
+    pub(crate) fn kept_bytes(&self) -> usize {
+        self.log.bytes()
+    }
+
+    /// Memory runs short: drops the oldest of the replay buffer until it weighs no more than `to` bytes. Who comes back to
+    /// what was dropped isn't resumed.
+    pub(crate) fn shed_replay(&mut self, to: usize) {
+        self.log.shed(to);
     }
 
     /// Whether its replay buffer holds anything that grows too old.

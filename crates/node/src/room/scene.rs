@@ -118,7 +118,45 @@ pub(super) fn stage(owner: &str) -> (Room<Hand>, Stage) {
         me: Some(node("n1")),
         ..Stage::default()
     };
-    (Room::new(Replay { messages: 100, age: Duration::from_secs(30) }), stage)
+    (Room::new(Replay { messages: 100, age: Duration::from_secs(30), by_key: false }), stage)
+}
+
+/// A publication that shows as `word`, which begins with its key: `a1` is the first of `a`; `-1` has none.
+pub(super) fn keyed(word: &str) -> Publication {
+    let key = word.chars().next().filter(|key| *key != '-');
+    Publication { key: key.map(|key| key.to_string().parse().expect("a key")), ..publication(word) }
+}
+
+/// A state that reaches from `base` to the last of these.
+pub(super) fn state_by_key(epoch: Epoch, base: u64, entries: &[(u64, &str)]) -> Answer {
+    let offset = entries.last().map_or(base, |last| last.0);
+    let entries = entries.iter().map(|(offset, word)| (*offset, keyed(word).into())).collect();
+    Answer::State { epoch, offset, base, entries }
+}
+
+/// As [`stage`], of a room that keeps the newest of each of 100 keys for an hour.
+pub(super) fn stage_by_key(owner: &str) -> (Room<Hand>, Stage) {
+    let (_, stage) = self::stage(owner);
+    (Room::new(Replay { messages: 100, age: Duration::from_secs(3600), by_key: true }), stage)
+}
+
+/// As [`holding`], by key.
+pub(super) fn holding_by_key() -> (Room<Hand>, Stage, Epoch) {
+    let (mut room, mut stage) = stage_by_key("n1");
+    stage.next = None;
+    room.asked(&mut stage, &node("n3"), 99, Ask::Sync { known: None });
+    let epoch = room.epoch.expect("an epoch");
+    stage.clear();
+    (room, stage, epoch)
+}
+
+/// As [`following`], by key, with what a state brought.
+pub(super) fn following_by_key(base: u64, entries: &[(u64, &str)]) -> (Room<Hand>, Stage) {
+    let (mut room, mut stage) = stage_by_key("n2");
+    room.join(&mut stage, actor("a"), None, None);
+    stage.reply(&mut room, Ok(state_by_key(epoch(1), base, entries)));
+    stage.clear();
+    (room, stage)
 }
 
 /// The same, and it holds the room, in an epoch of its own.

@@ -105,6 +105,14 @@ pub(crate) struct Gap {
 pub(crate) enum Outcome {
     /// Numbered by the holder: one for each publication, in their order.
     Published(Vec<Published>),
+    /// A limit of the room let only so many through: the first of them, in their order. The others surely weren't
+    /// published.
+    Limited {
+        /// One for each that was numbered; none: not even the first.
+        published: Vec<Published>,
+        /// When the next would be let through, if nobody comes between. None: never.
+        retry: Option<Duration>,
+    },
     /// The backplane is away: this node's members have them, unnumbered.
     Local,
     /// Surely not published; ask again after that long.

@@ -208,6 +208,7 @@ impl<H: Handles> Room<H> {
         self.wanted = self.log.number();
         self.drop_ahead();
         self.settle_lesser();
+        self.log.now_whole();
         self.queue_bytes = 0;
         let (give, other): (Vec<_>, Vec<_>) =
             self.queue.drain(..).partition(|queued| matches!(queued, Queued::Give { .. }));

@@ -4,16 +4,22 @@
 //! session. I3 one order. I4 `resumed` only if true. I5 what a publisher was told is published reaches every connected
 //! member, or a gap covers it, or its epoch ended. I6 a change of epoch is told once, and none comes back. I7 nothing
 //! from nowhere, nothing before the join's answer or after a leave. I8 after healing one epoch and no further gaps.
+//! Where the room is by key, a value is as good as got when a newer one of its key was, and: K1 what is passed over without
+//! a gap is followed by a newer of its key. K2 an older value never comes after a newer. K3 a node keeps the newest of each
+//! key, whole from its base on. K4 who resumes, or asks for the newest, gets all that is kept. K5 after healing that is
+//! the same everywhere.
 //! And O2, O5, repeats by `mid` and `echo` as `docs/protocol.md` has them.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
+use super::super::limits::{MIDS, MIDS_AGE};
 use super::super::{GapReason, Outcome, Replay};
 use super::trace::{Said, pid};
 use super::world::{Conn, Id, Time, secs};
 use ringway_backplane::message::{Epoch, Publication};
-use ringway_protocol::name::ConnId;
+use ringway_protocol::name::{ConnId, Key};
 
 type Verdict = Result<(), &'static str>;
 
@@ -22,6 +28,7 @@ pub(super) struct Entered {
     pub(super) conn: Option<ConnId>,
     echo: bool,
     mid: Option<Arc<str>>,
+    key: Option<Key>,
     numbered: Option<Time>,
     /// Where, and in which of that node's lives.
     pub(super) by: (Id, u64),
@@ -37,7 +44,14 @@ pub(super) struct Entered {
 pub(super) struct Ledger {
     pub(super) entered: Vec<Entered>,
     numbers: HashMap<(Epoch, u64), usize>,
-    mids: HashMap<(Epoch, Arc<str>), (u64, Time)>,
+    /// The first of each `mid`: where, when, and how often the room had moved by then.
+    mids: HashMap<(Epoch, Arc<str>), (u64, Time, u64)>,
+    /// What each key's publications are, rising.
+    values: HashMap<Epoch, BTreeMap<Option<Key>, Vec<u64>>>,
+    /// How often the room went from node to node: what is remembered beside its buffer stays behind.
+    pub(super) moves: u64,
+    /// Some node's buffer was cut for want of memory.
+    pub(super) shed: bool,
     pub(super) replay: Option<Replay>,
     pub(super) epochs: usize,
     /// Epochs that had to begin because a holder's room was forgotten.
@@ -56,6 +70,7 @@ impl Ledger {
             conn: publication.conn.clone(),
             echo: publication.echo,
             mid: publication.mid.clone(),
+            key: publication.key.clone(),
             numbered: None,
             by: (0, 0),
             told: None,
@@ -85,8 +100,21 @@ impl Ledger {
         if offset > 1 && !self.numbers.contains_key(&(epoch, offset - 1)) {
             return Err("I1 a number left out");
         }
-        let (Some(mid), Some(replay)) = (publication.mid.clone(), self.replay) else { return Ok(()) };
-        let Some((first, then)) = self.mids.insert((epoch, mid), (offset, now)) else { return Ok(()) };
+        self.values.entry(epoch).or_default().entry(self.entered[id].key.clone()).or_default().push(offset);
+        let (Some(mid), Some(mut replay)) = (publication.mid.clone(), self.replay) else { return Ok(()) };
+        let Some((first, then, moves)) = self.mids.insert((epoch, mid), (offset, now, self.moves)) else {
+            return Ok(());
+        };
+        if replay.by_key {
+            replay.messages = replay.messages.min(MIDS as usize);
+            replay.age = replay.age.min(Duration::from_millis(MIDS_AGE));
+            if self.shed {
+                return Ok(());
+            }
+            if moves < self.moves && self.newer(epoch, first).is_some_and(|newer| newer < offset) {
+                return Ok(());
+            }
+        }
         // Clocks may differ by a second.
         let young = now + secs(1.5) < then + replay.age.as_micros() as Time;
         if young && offset - first <= replay.messages as u64 { Err("mid numbered again") } else { Ok(()) }
@@ -95,6 +123,7 @@ impl Ledger {
     pub(super) fn outcome(&mut self, ids: &[usize], outcome: &Outcome) -> Verdict {
         let told = match outcome {
             Outcome::Published(_) => "ok",
+            Outcome::Limited { .. } => return Err("a limit where there is none"),
             Outcome::Local => "local",
             Outcome::Unavailable { .. } => "unavailable",
             Outcome::Unknown => "unknown",
@@ -135,6 +164,32 @@ impl Ledger {
         self.numbers.get(&place).map(|original| (*original, place))
     }
 
+    /// The next of the same key, where the room is by key.
+    fn newer(&self, epoch: Epoch, offset: u64) -> Option<u64> {
+        let id = self.numbers.get(&(epoch, offset)).filter(|_| self.is_by_key())?;
+        let values = self.values.get(&epoch)?.get(&self.entered[*id].key)?;
+        values.get(values.partition_point(|other| *other <= offset)).copied()
+    }
+
+    fn is_by_key(&self) -> bool {
+        self.replay.is_some_and(|replay| replay.by_key)
+    }
+
+    /// K3, for what one node keeps of `epoch`.
+    pub(super) fn newest_are_kept(&self, epoch: Epoch, base: u64, number: u64, kept: &[u64]) -> Verdict {
+        let newest =
+            |values: &Vec<u64>| values[..values.partition_point(|value| *value <= number)].last().copied();
+        let newest: HashSet<u64> =
+            self.values.get(&epoch).into_iter().flat_map(BTreeMap::values).filter_map(newest).collect();
+        if kept.iter().any(|kept| !newest.contains(kept)) {
+            return Err("K3 a value is kept though there is a newer");
+        }
+        if newest.iter().any(|newest| *newest > base && !kept.contains(newest)) {
+            return Err("K3 a kept value is missing");
+        }
+        Ok(())
+    }
+
     /// O5: what a connection published, and was accepted, has rising numbers.
     pub(super) fn in_order(&self) -> Verdict {
         let mut newest: BTreeMap<(&ConnId, Epoch), u64> = BTreeMap::new();
@@ -172,6 +227,12 @@ pub(super) struct Session {
     first: Option<Time>,
     /// A resumed or asked-for past is sent up to there before anything else.
     owed: u64,
+    /// By key: the newest that it got of each since it wasn't resumed, and what it passed over.
+    values: HashMap<Option<Key>, (Epoch, u64)>,
+    passed_over: Vec<(Epoch, u64)>,
+    /// What its last join was answered.
+    placed: bool,
+    resumed: bool,
 }
 
 impl Session {
@@ -186,6 +247,8 @@ impl Session {
             self.told.push((now, None, 0));
             self.seen.clear();
             self.got.clear();
+            self.values.clear();
+            self.passed_over.clear();
             (self.epoch, self.offset) = (None, 0);
         }
         since
@@ -202,6 +265,7 @@ impl Session {
                 self.conns.push(conn.id().clone());
                 self.first.get_or_insert(now);
                 let place = answer.place.map(|place| (place.epoch, place.offset));
+                (self.placed, self.resumed) = (place.is_some(), answer.resumed == Some(true));
                 if answer.resumed.is_some() != conn.since.is_some() {
                     return Err("resumed told without since, or not with it");
                 }
@@ -212,6 +276,12 @@ impl Session {
                 if !resumed {
                     self.told.push((now, place.map(|place| place.0), place.map_or(0, |place| place.1)));
                     self.seen = place.map(|place| place.0).into_iter().collect();
+                    self.values.clear();
+                    if conn.since.is_some() && conn.last.is_some() {
+                        // It asked for what it may have, and knows it by its offset.
+                        self.got.clear();
+                    }
+                    self.passed_over.clear();
                 }
                 if let Some((epoch, offset)) = place {
                     (self.epoch, self.offset) = (Some(epoch), offset);
@@ -226,6 +296,9 @@ impl Session {
                     return Err("I4 a gap where all was to come");
                 }
                 self.told.push((now, Some(epoch), offset));
+                self.passed_over.retain(|passed| {
+                    passed.0 == epoch && ledger.newer(epoch, passed.1).is_none_or(|newer| newer > offset)
+                });
                 if self.epoch == Some(epoch) {
                     if offset < self.offset {
                         return Err("I1 gap goes back");
@@ -296,11 +369,68 @@ impl Session {
         let silent = |between| {
             live && ledger.numbers.get(&(epoch, between)).is_some_and(|id| ledger.silent(*id, conn.id()))
         };
-        if !(self.offset + 1..offset).all(silent) {
-            return Err("I1 hole without gap");
+        for between in self.offset + 1..offset {
+            if silent(between) {
+                continue;
+            }
+            if ledger.newer(epoch, between).is_none() {
+                return Err("I1 hole without gap");
+            }
+            self.passed_over.push((epoch, between));
         }
         self.offset = offset;
+        if ledger.is_by_key() {
+            let before = self.values.insert(ledger.entered[id].key.clone(), (epoch, offset));
+            if before.is_some_and(|before| before > (epoch, offset)) {
+                return Err("K2 an older value after a newer");
+            }
+        }
         Ok(())
+    }
+
+    /// Whether it got a newer one of the same key, or published that itself and didn't want it back.
+    fn has_newer(&self, ledger: &Ledger, epoch: Epoch, mut offset: u64) -> bool {
+        while let Some(newer) = ledger.newer(epoch, offset) {
+            let id = ledger.numbers[&(epoch, newer)];
+            if self.got.contains(&id) || self.conns.iter().any(|conn| ledger.silent(id, conn)) {
+                return true;
+            }
+            offset = newer;
+        }
+        false
+    }
+
+    /// K1.
+    pub(super) fn lacks_passed_over(&self, ledger: &Ledger) -> bool {
+        self.passed_over.iter().any(|(epoch, offset)| !self.has_newer(ledger, *epoch, *offset))
+    }
+
+    /// K4: its join was answered just now by a node that keeps these.
+    pub(super) fn has_values(
+        &self,
+        ledger: &Ledger,
+        epoch: Epoch,
+        kept: &[u64],
+        since: Option<(Epoch, u64)>,
+        last: Option<u32>,
+    ) -> Verdict {
+        if self.epoch != Some(epoch) || !self.placed {
+            return Ok(());
+        }
+        let from = match since {
+            Some(since) if self.resumed => since.1,
+            _ if last.is_some() => 0,
+            _ => return Ok(()),
+        };
+        let got = |offset: &u64| {
+            let id = ledger.numbers[&(epoch, *offset)];
+            self.got.contains(&id) || self.conns.iter().any(|conn| ledger.silent(id, conn))
+        };
+        if kept.iter().filter(|offset| **offset > from).all(got) {
+            Ok(())
+        } else {
+            Err("K4 a value didn't come")
+        }
     }
 
     /// I5, for one publication.
@@ -310,6 +440,7 @@ impl Session {
         let own = ledger.entered[original].conn.as_ref();
         self.first.is_none_or(|first| first >= numbered)
             || self.got.contains(&original)
+            || self.has_newer(ledger, epoch, offset)
             || own.is_some_and(|conn| self.conns.contains(conn) && !ledger.entered[original].echo)
             || self
                 .told

@@ -10,7 +10,7 @@ use ringway_protocol::name::ConnId;
 use super::super::{AskError, Member, Outcome};
 use super::Broken;
 use super::trace::{Said, pid, show_since};
-use super::world::{Conn, GATEWAY, Id, SimConn, World, owner_of, secs};
+use super::world::{Conn, GATEWAY, Id, SimConn, World, key, owner_of, secs};
 
 impl World {
     /// A session connects to some node and joins, with what it has.
@@ -25,10 +25,14 @@ impl World {
             Some(owner) if self.dice.chance(0.6) => owner,
             _ => self.dice.of(&ups),
         };
-        let conn = self.conns.len();
-        let id: ConnId = format!("c{conn}").parse().expect("a name");
         let comes_back = self.dice.chance(0.9);
         let last = self.dice.chance(0.2).then(|| self.dice.whole(1, 5) as u32);
+        self.connect_to(session, node, comes_back, last);
+    }
+
+    pub(super) fn connect_to(&mut self, session: usize, node: Id, comes_back: bool, last: Option<u32>) {
+        let conn = self.conns.len();
+        let id: ConnId = format!("c{conn}").parse().expect("a name");
         let since = self.sessions[session].connect(conn, self.now, comes_back);
         self.conns.push(Conn {
             handle: SimConn(Arc::new((id, conn))),
@@ -39,7 +43,7 @@ impl World {
             live: false,
             gone: false,
             since,
-            last: if since.is_none() { last } else { None },
+            last: if since.is_none() || self.variant.by_key { last } else { None },
         });
         self.trace(|| format!("s{session} joins at n{node} as c{conn} since {}", show_since(since)));
         self.at_party(self.now, node, Box::new(move |w| w.join(conn)));
@@ -126,6 +130,9 @@ impl World {
                 publications.reverse();
             }
             Some(Broken::Echo) => publications.iter_mut().for_each(|publication| publication.echo = true),
+            Some(Broken::Key) => {
+                publications.iter_mut().for_each(|publication| publication.key = key(100 + pid(publication)));
+            }
             Some(Broken::Repeat) => {
                 for publication in &mut publications {
                     publication.user = None;
@@ -183,6 +190,9 @@ impl World {
         }
         if !self.conns[conn].alive || self.sessions[session].conn != Some(conn) {
             return;
+        }
+        if matches!(said, Said::Joined(_)) {
+            self.fresh.push(conn);
         }
         let verdict = self.sessions[session].hear(self.now, &mut self.conns[conn], &self.ledger, said);
         if let Err(what) = verdict {

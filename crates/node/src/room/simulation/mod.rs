@@ -4,7 +4,7 @@
 //! sees of it, `clients` sessions and publications; `faults` is what goes wrong, `schedule` what happens when, `checks`
 //! what must hold, and `trace` prints it. To see one schedule: `RINGWAY_SEED=77 cargo test -p ringway-node one_schedule -- --nocapture`
 //! (`RINGWAY_VARIANT=harsh`); to run others: `RINGWAY_SEEDS=30000..40000 cargo test -p ringway-node many_schedules --
-//! --nocapture`.
+//! --nocapture`. With `by_key` in the variant the room keeps the newest of each key.
 
 mod around;
 mod checks;
@@ -59,6 +59,12 @@ enum Broken {
     Echo,
     /// Nobody sees that a publication repeats another.
     Repeat,
+    /// By key: a state comes without one of its values.
+    Value,
+    /// By key: the replay buffer that began anew passes for whole.
+    Short,
+    /// By key: a publication's key becomes another on its way.
+    Key,
 }
 
 #[derive(Clone, Copy, Default, Debug)]
@@ -67,10 +73,13 @@ struct Variant {
     harsh: bool,
     /// Some rooms are forgotten meanwhile.
     forgets: bool,
+    /// The room keeps the newest of each key; publications have one of a few.
+    by_key: bool,
     without: Option<Broken>,
 }
 
-const PLAIN: Variant = Variant { harsh: false, forgets: true, without: None };
+const PLAIN: Variant = Variant { harsh: false, forgets: true, by_key: false, without: None };
+const BY_KEY: Variant = Variant { by_key: true, ..PLAIN };
 
 /// What came of one schedule.
 #[derive(Default, Debug)]
@@ -177,6 +186,7 @@ fn variant_by_name() -> Variant {
     Variant {
         harsh: name.contains("harsh"),
         forgets: !name.contains("remembers"),
+        by_key: name.contains("by_key"),
         without: PLANTED.iter().map(|(rule, _, _)| *rule).find(|rule| name.contains(&format!("-{rule:?}"))),
     }
 }
@@ -184,11 +194,23 @@ fn variant_by_name() -> Variant {
 /// Seeds among the first 10,000 that fail, each with the case that it is: see `docs/decisions/0001-ephemeral-rooms.md`.
 const REMAIN: &[(u64, &str)] = &[];
 
+/// The same of rooms by key: see `docs/decisions/0002-newest-values.md`.
+const REMAIN_BY_KEY: &[(u64, &str)] = &[(5025, "I5 of a lesser epoch, to who then changed nodes")];
+
 #[test]
 fn ten_thousand_schedules_hold() {
-    let mut summary = run(0..10_000, PLAIN, usize::MAX);
+    hold(PLAIN, REMAIN);
+}
+
+#[test]
+fn ten_thousand_schedules_by_key_hold() {
+    hold(BY_KEY, REMAIN_BY_KEY);
+}
+
+fn hold(variant: Variant, remain: &[(u64, &str)]) {
+    let mut summary = run(0..10_000, variant, usize::MAX);
     println!("{}", summary.show());
-    for (seed, case) in REMAIN {
+    for (seed, case) in remain {
         let before = summary.failures.len();
         summary.failures.retain(|(failed, broken)| (failed, broken.as_str()) != (seed, case));
         assert!(summary.failures.len() < before, "seed {seed} doesn't fail any more: take it from the list");
@@ -212,6 +234,9 @@ const PLANTED: &[(Broken, &str, u64)] = &[
     (Broken::Order, "O5 not in the order sent", 0),
     (Broken::Echo, "echo to who didn't want it", 0),
     (Broken::Repeat, "mid numbered again", 0),
+    (Broken::Value, "K3 a kept value is missing", 0),
+    (Broken::Short, "K5 a new member lacks a value", 0),
+    (Broken::Key, "K3 a value is kept though there is a newer", 0),
     (Broken::Death, "", 0),
     (Broken::Life, "", 0),
     (Broken::Note, "", 0),
@@ -222,7 +247,8 @@ const PLANTED: &[(Broken, &str, u64)] = &[
 #[test]
 fn a_rule_left_out_is_seen() {
     for (rule, check, from) in PLANTED.iter().filter(|(_, check, _)| !check.is_empty()) {
-        let variant = Variant { without: Some(*rule), ..PLAIN };
+        let by_key = matches!(rule, Broken::Value | Broken::Short | Broken::Key);
+        let variant = Variant { without: Some(*rule), by_key, ..PLAIN };
         let seen = (*from..10_000).step_by(200).any(|from| {
             let summary = run(from..from + 200, variant, usize::MAX);
             summary.failures.iter().any(|(_, broken)| broken == check)

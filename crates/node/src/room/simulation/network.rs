@@ -132,6 +132,13 @@ impl World {
 
     pub(super) fn reply(&mut self, asker: SimAsker, answer: Answer) {
         let SimAsker { by, life, of, id } = asker;
+        let (mut answer, without) = (answer, self.variant.without);
+        if let Answer::State { entries, .. } = &mut answer {
+            self.ledger.moves += u64::from(self.asks.get(&id).is_some_and(|asked| asked.take));
+            if without == Some(Broken::Value) && entries.len() > 1 {
+                entries.remove(0);
+            }
+        }
         self.trace(|| format!("n{of} answers n{by}: {}", show_answer(&answer)));
         self.post(
             of,

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use super::super::Standing;
 use super::super::limits::FORGET_AFTER;
+use super::super::log::Log;
 use super::checks::Session;
-use super::world::{GATEWAY, Id, World, publication, secs};
+use super::world::{GATEWAY, Id, World, key, publication, secs};
 use super::{Outcome, Variant};
 
 /// After how long an unused room is forgotten here.
@@ -37,7 +38,7 @@ impl World {
         }
         // Some schedules have a silence, long enough for rooms to be forgotten.
         let silence = self.variant.forgets && self.dice.chance(0.2);
-        for _ in 0..self.dice.whole(5, 40) {
+        for _ in 0..self.dice.whole(5, 40) * if self.variant.by_key { 2 } else { 1 } {
             let time = self.dice.between(1.0, TROUBLE);
             if !(silence && (3.0..12.0).contains(&time)) {
                 self.at(secs(time), Box::new(|w| w.publish_something()));
@@ -46,6 +47,11 @@ impl World {
         for _ in 0..if silence { 3 } else { 0 } {
             let time = secs(self.dice.between(7.0, TROUBLE));
             self.at(time, Box::new(|w| w.forget()));
+        }
+        if self.variant.by_key && self.dice.chance(0.2) {
+            let (id, time) = (self.dice.whole(1, self.parties.len() - 1), self.dice.between(1.0, TROUBLE));
+            let to = self.dice.whole(0, 3) * 130;
+            self.at_party(secs(time), id, Box::new(move |w| w.shed_replay(id, to)));
         }
         let few = self.dice.of(&[1, 1, 2, 3, 4]);
         let faults = if self.variant.harsh { self.dice.whole(4, 10) } else { few };
@@ -120,6 +126,9 @@ impl World {
             let mut publication = publication(self.ledger.next() + publications.len(), self.now);
             publication.conn = conn.map(|conn| self.conns[conn].id().clone());
             publication.echo = echo;
+            if self.variant.by_key {
+                publication.key = key(self.dice.whole(0, 4));
+            }
             if self.dice.chance(0.5) {
                 // Few ids, so that many are repeats.
                 publication.user = Some("u".parse().expect("a name"));
@@ -132,23 +141,67 @@ impl World {
         if again && conn.is_some() && self.broken.is_none() {
             // Hard upon it, so that it enters while the former is under way.
             let mut publication = publication(self.ledger.next(), self.now);
+            if self.variant.by_key {
+                publication.key = key(self.dice.whole(0, 4));
+            }
             publication.conn = conn.map(|conn| self.conns[conn].id().clone());
             self.publish(at, vec![publication]);
         }
     }
 
+    fn shed_replay(&mut self, id: Id, to: usize) {
+        self.shed |= 1 << id;
+        self.ledger.shed = true;
+        self.trace(|| format!("=== n{id} sheds its replay buffer to {to}"));
+        self.room(id, |room, _| room.shed_replay(to));
+    }
+
+    /// By key, and all is quiet: who comes to any node gets all that the holder keeps.
+    fn probe(&mut self) {
+        let nodes: Vec<Id> = self.nodes().filter(|id| self.parties[*id].up).collect();
+        let first = self.sessions.len();
+        for node in &nodes {
+            self.sessions.push(Session::default());
+            let session = self.sessions.len() - 1;
+            self.connect_to(session, *node, true, Some(1));
+        }
+        self.run(self.now + secs(5.0));
+        let rooms = || nodes.iter().filter_map(|id| self.parties[*id].room.as_deref());
+        let Some(holder) = rooms().find(|room| room.is_holder()) else { return self.bad("K5 no holder") };
+        let kept: Vec<u64> = holder.log.after(holder.log.base()).map(|entry| entry.offset).collect();
+        let epoch = holder.epoch.expect("a holder has an epoch");
+        // A clock that is ahead makes values too old sooner.
+        if self.replay.age < Duration::from_secs(60) || self.broken.is_some() {
+            return;
+        }
+        for (session, node) in (first..).zip(&nodes) {
+            let session = &self.sessions[session];
+            let all = session.has_values(&self.ledger, epoch, &kept, None, Some(1)).is_ok();
+            if !all && self.shed & 1 << node == 0 {
+                self.trace(|| format!("n{node}: {kept:?}"));
+                return self.bad("K5 a new member lacks a value");
+            }
+        }
+    }
+
     /// A room that nobody uses is forgotten, as if it had been long.
     fn forget(&mut self) {
+        let replay = self.replay;
         for id in self.nodes() {
             let calm = self.parties[id].conns.is_empty() && !self.parties[id].hung && self.parties[id].up;
             let mut forgotten = None;
             if calm {
                 self.room(id, |room, s| {
+                    // What it keeps would have grown too old meanwhile.
+                    let mut log = Log::new(replay);
+                    log.restart(room.log.number());
+                    let log = std::mem::replace(&mut room.log, log);
                     let used = room.used;
                     room.used = used - FORGET_AFTER + UNUSED;
                     let number = matches!(room.standing, Standing::Holding | Standing::Keeping);
                     forgotten = room.idle(s).then_some(number);
                     room.used = used;
+                    room.log = log;
                 });
             }
             if let Some(holds) = forgotten {
@@ -171,6 +224,9 @@ impl World {
                     return self.bad(self.sessions[session].excuse(&self.ledger, id, died));
                 }
             }
+        }
+        if self.sessions.iter().any(|session| session.lacks_passed_over(&self.ledger)) {
+            return self.bad("K1 passed over, and its newer never came");
         }
         if let Err(what) = self.ledger.in_order() {
             return self.bad(what);
@@ -206,6 +262,8 @@ impl World {
             && self.sessions.iter().zip(told).any(|(session, told)| session.told.len() > told)
         {
             "I8 gap after healing"
+        } else if self.variant.by_key {
+            return self.probe();
         } else {
             return;
         };

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ringway_backplane::message::{Epoch, Publication};
-use ringway_protocol::name::ConnId;
+use ringway_protocol::name::{ConnId, Key};
 use ringway_protocol::payload::Payload;
 use ringway_ring::NodeId;
 
@@ -138,6 +138,10 @@ pub(super) struct World {
     pub(super) sessions: Vec<Session>,
     pub(super) asks: HashMap<AskId, Asked>,
     pub(super) ledger: Ledger,
+    /// Whose join was answered since it was looked at.
+    pub(super) fresh: Vec<usize>,
+    /// Which nodes' replay buffers were cut for want of memory.
+    pub(super) shed: Set,
     pub(super) variant: Variant,
     pub(super) replay: Replay,
     /// The part of messages that are slow.
@@ -154,9 +158,15 @@ pub(super) struct World {
 impl World {
     pub(super) fn new(seed: u64, variant: Variant, print: bool) -> World {
         let mut dice = Dice::new(seed);
-        let messages = dice.of(&[3, 100, 100, 100, 0]);
-        let replay =
-            Replay { messages, age: Duration::from_millis(dice.of(&[30_000, 30_000, 30_000, 1_000])) };
+        let messages =
+            dice.of(if variant.by_key { &[2, 1_000, 1_000, 3, 1_000] } else { &[3, 100, 100, 100, 0] });
+        let ages = if variant.by_key {
+            [3_600_000, 3_600_000, 30_000, 1_000]
+        } else {
+            [30_000, 30_000, 30_000, 1_000]
+        };
+        let age = Duration::from_millis(dice.of(&ages));
+        let replay = Replay { messages, age, by_key: variant.by_key };
         let slow = if variant.harsh { 0.1 } else { dice.of(&[0.0, 0.0, 0.05]) };
         let nodes = dice.whole(3, 5);
         let mut world = World {
@@ -171,6 +181,8 @@ impl World {
             sessions: Vec::new(),
             asks: HashMap::new(),
             ledger: Ledger::default(),
+            fresh: Vec::new(),
+            shed: 0,
             variant,
             replay,
             slow,
@@ -293,7 +305,33 @@ impl World {
                 room.holder = None;
             }
             act(&mut room, &mut Around { world: self, id });
+            if self.replay.by_key {
+                if self.variant.without == Some(Broken::Short) {
+                    room.log.now_whole();
+                }
+                self.look_at_values(&room);
+            }
             self.parties[id].room = Some(room);
+        }
+    }
+
+    /// What a room by key keeps, and what who has just joined got of it.
+    fn look_at_values(&mut self, room: &Room<Sim>) {
+        let log = &room.log;
+        let kept: Vec<u64> = log.after(log.base()).map(|entry| entry.offset).collect();
+        let verdict = room.epoch.map_or(Ok(()), |epoch| {
+            self.ledger.newest_are_kept(epoch, log.base(), log.number(), &kept)?;
+            for conn in std::mem::take(&mut self.fresh) {
+                let Conn { session, last, since, alive, .. } = self.conns[conn];
+                let session = &self.sessions[session];
+                if alive && session.conn == Some(conn) {
+                    session.has_values(&self.ledger, epoch, &kept, since, last)?;
+                }
+            }
+            Ok(())
+        });
+        if let Err(what) = verdict {
+            self.bad(what);
         }
     }
 
@@ -344,4 +382,9 @@ pub(super) fn publication(id: usize, ts: Time) -> Publication {
         echo: true,
         span: None,
     }
+}
+
+/// One of a few keys, or none.
+pub(super) fn key(number: usize) -> Option<Key> {
+    (number > 0).then(|| number.to_string().parse().expect("a key"))
 }
