@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ringway_backplane::cluster::ANNOUNCE_EVERY;
 use ringway_ring::View;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -17,8 +18,8 @@ const PAUSE: Duration = Duration::from_millis(1_500);
 /// How often the process looks whether it stood still.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
-/// How often the announced load is renewed.
-const LOAD_EVERY: Duration = Duration::from_secs(1);
+/// How often the announced load is renewed: as often as it is announced.
+const LOAD_EVERY: Duration = ANNOUNCE_EVERY;
 
 /// Hands every new view to the shards.
 pub(crate) async fn watch_view(
@@ -90,9 +91,17 @@ pub(crate) async fn watch_pauses(node: Arc<Inner>, end: CancellationToken) {
 /// Keeps the announced load true.
 pub(crate) async fn watch_load(node: Arc<Inner>, end: CancellationToken) {
     loop {
+        node.here.tidy();
+        node.here.renew_shares(&Placement {
+            me: node.id.clone(),
+            pool: node.settings.pool.clone(),
+            view: node.view.borrow().clone(),
+        });
+        let tenants = node.here.told(Instant::now());
         if let Some(announcer) = &*node.announcer.lock() {
             announcer.update(|announcement| {
                 announcement.connections = node.registry.len() as u64;
+                announcement.tenants = tenants;
                 announcement.rooms = u64::try_from(node.metrics.rooms.get()).unwrap_or(0);
             });
         }

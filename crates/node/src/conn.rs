@@ -1,21 +1,22 @@
 //! A connection as the node's parts see it: who it is, and the way out to its socket.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
 
 use parking_lot::RwLock;
 use ringway_auth::Grants;
 use ringway_edge::{Frame, Outbound};
 use ringway_protocol::codec::Format;
-use ringway_protocol::name::{ConnId, SessionId, TenantId, UserId};
+use ringway_protocol::name::{ConnId, SessionId, UserId};
 
 use crate::room::Member;
+use crate::tenant::TenantHere;
 
 /// One client connection. Rooms hold it as a member, the registry by user; its session owns its life.
 #[derive(Debug)]
 pub(crate) struct Conn {
     pub(crate) id: ConnId,
-    pub(crate) tenant: TenantId,
+    pub(crate) tenant: Arc<TenantHere>,
     pub(crate) user: Option<UserId>,
     pub(crate) session: SessionId,
     pub(crate) format: Format,
@@ -26,6 +27,8 @@ pub(crate) struct Conn {
     rooms_limit: u16,
     /// Rooms it is in or about to be in, over all shards: what the room limit is held against.
     rooms: AtomicU16,
+    /// What shards have refused it, and its session hasn't counted yet.
+    refusals: AtomicU32,
     /// When its token ends, seconds since 1970; `u64::MAX`: never.
     expires: AtomicU64,
 }
@@ -37,7 +40,7 @@ pub(crate) type ConnRef = Arc<Conn>;
 #[derive(Debug)]
 pub(crate) struct Who {
     pub(crate) id: ConnId,
-    pub(crate) tenant: TenantId,
+    pub(crate) tenant: Arc<TenantHere>,
     pub(crate) user: Option<UserId>,
     pub(crate) session: SessionId,
     pub(crate) format: Format,
@@ -57,6 +60,7 @@ impl Conn {
             grants: RwLock::new(who.grants),
             rooms_limit: u16::try_from(rooms_limit).unwrap_or(u16::MAX),
             rooms: AtomicU16::new(0),
+            refusals: AtomicU32::new(0),
             expires: AtomicU64::new(who.expires.unwrap_or(u64::MAX)),
         })
     }
@@ -71,6 +75,20 @@ impl Conn {
 
     pub(crate) fn give_room_back(&self) {
         self.rooms.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// A shard has refused it something: see [`crate::patience`].
+    pub(crate) fn count_refusal(&self) {
+        self.refusals.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many there were since this was asked last.
+    pub(crate) fn take_refusals(&self) -> u32 {
+        // Asked for each frame, and nearly always none.
+        if self.refusals.load(Ordering::Relaxed) == 0 {
+            return 0;
+        }
+        self.refusals.swap(0, Ordering::Relaxed)
     }
 
     /// How many rooms it may be in at a time.

@@ -1,8 +1,9 @@
 //! Server frames to finished WebSocket frames.
 
 use std::cell::RefCell;
+use std::sync::Arc;
 
-use ringway_edge::Frame;
+use ringway_edge::{Frame, Label};
 use ringway_protocol::codec::{self, Format};
 use ringway_protocol::frame::ServerFrame;
 
@@ -23,16 +24,30 @@ pub(crate) fn finished(format: Format, frame: &ServerFrame) -> Frame {
     })
 }
 
+/// The frame with a label, if there is one.
+pub(crate) fn labelled(frame: Frame, label: Option<&Arc<Label>>) -> Frame {
+    match label {
+        Some(label) => frame.labelled(label.clone()),
+        None => frame,
+    }
+}
+
 /// One frame for many connections: made at most once in each format.
 pub(crate) struct Shared<'a> {
     frame: &'a ServerFrame,
+    label: Option<Arc<Label>>,
     json: Option<Frame>,
     msgpack: Option<Frame>,
 }
 
 impl<'a> Shared<'a> {
     pub(crate) fn new(frame: &'a ServerFrame) -> Self {
-        Self { frame, json: None, msgpack: None }
+        Self::labelled(frame, None)
+    }
+
+    /// One that may be left out where a connection is behind, if it has a label.
+    pub(crate) fn labelled(frame: &'a ServerFrame, label: Option<Arc<Label>>) -> Self {
+        Self { frame, label, json: None, msgpack: None }
     }
 
     pub(crate) fn of(&mut self, format: Format) -> &Frame {
@@ -40,6 +55,6 @@ impl<'a> Shared<'a> {
             Format::Json => &mut self.json,
             Format::Msgpack => &mut self.msgpack,
         };
-        made.get_or_insert_with(|| finished(format, self.frame))
+        made.get_or_insert_with(|| labelled(finished(format, self.frame), self.label.as_ref()))
     }
 }

@@ -9,7 +9,7 @@ use http::header::{CONNECTION, CONTENT_TYPE, ORIGIN, RETRY_AFTER};
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use ringway_auth::{Ticket, TicketError};
+use ringway_auth::TicketError;
 use ringway_config::Origins;
 use ringway_edge::Query;
 use ringway_edge::serve::Takeover;
@@ -20,7 +20,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::node::Inner;
-use crate::{clock, session, trace};
+use crate::session::Admitted;
+use crate::{clock, session, tenant, trace};
 
 /// Where a gateway puts the ticket.
 const TICKET_HEADER: &str = "ringway-ticket";
@@ -50,24 +51,37 @@ pub(crate) async fn run(node: Arc<Inner>, listener: TcpListener, stop: Cancellat
     tasks.wait().await;
 }
 
+/// Why a gateway's request is refused, and when asking again may help: for the gateway, which finds them before it reads
+/// any body. Milliseconds; absent: never.
+const CODE_HEADER: &str = "ringway-code";
+const RETRY_HEADER: &str = "ringway-retry";
+
 /// Why an upgrade isn't taken.
 struct No {
     status: StatusCode,
     code: Code,
     detail: String,
+    /// When asking again may help.
+    retry: Option<Duration>,
 }
 
 impl No {
-    /// When asking again may help.
-    fn retry(&self) -> Option<Duration> {
-        (self.status == StatusCode::SERVICE_UNAVAILABLE).then_some(RETRY)
+    fn new(status: StatusCode, code: Code, detail: impl Into<String>) -> No {
+        No { status, code, detail: detail.into(), retry: None }
+    }
+
+    /// A limit of the tenant's or user's: no other node would take it either, which a gateway knows by the status. A
+    /// client gets the one that limits of connections have.
+    fn no_place(full: tenant::Full, direct: bool) -> No {
+        let status = if direct { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::TOO_MANY_REQUESTS };
+        No { retry: full.retry, ..No::new(status, Code::LimitConnections, full.whose) }
     }
 }
 
 async fn answer(node: Arc<Inner>, request: Request<Incoming>, _peer: SocketAddr) -> Response<Full<Bytes>> {
     if request.uri().path() != "/v1/ws" {
-        let detail = "a node answers /v1/ws alone; its metrics are on the admin port".to_owned();
-        return problem(&No { status: StatusCode::NOT_FOUND, code: Code::NotFound, detail });
+        let detail = "a node answers /v1/ws alone; its metrics are on the admin port";
+        return problem(&No::new(StatusCode::NOT_FOUND, Code::NotFound, detail));
     }
     if node.is_leaving() {
         // Plainly, whoever asks: a client that is to go elsewhere shouldn't find an open connection first.
@@ -77,7 +91,7 @@ async fn answer(node: Arc<Inner>, request: Request<Incoming>, _peer: SocketAddr)
     let upgrade = match upgrade::check(&head) {
         Ok(upgrade) => upgrade,
         Err(error) => {
-            let no = No { status: error.status, code: Code::BadRequest, detail: error.detail.to_owned() };
+            let no = No::new(error.status, Code::BadRequest, error.detail);
             let mut response = problem(&no);
             error.add_headers(response.headers_mut());
             return response;
@@ -88,9 +102,9 @@ async fn answer(node: Arc<Inner>, request: Request<Incoming>, _peer: SocketAddr)
     let parent = head.headers.get("traceparent").and_then(|h| h.to_str().ok()).map(str::to_owned);
     let request = Request::from_parts(head, body);
     match admitted {
-        Ok(ticket) => {
-            let span = trace::join(&ticket, parent.as_deref());
-            let takeover = take_when_upgraded(&node, request, ticket, span);
+        Ok(admitted) => {
+            let span = trace::join(&admitted.ticket, parent.as_deref());
+            let takeover = take_when_upgraded(&node, request, admitted, span);
             upgraded(&upgrade, takeover)
         }
         Err(no) => {
@@ -105,25 +119,20 @@ async fn answer(node: Arc<Inner>, request: Request<Incoming>, _peer: SocketAddr)
     }
 }
 
-fn admit(node: &Inner, headers: &HeaderMap, query: Option<&str>, upgrade: &Upgrade) -> Result<Ticket, No> {
-    let query = Query::parse(query).map_err(|error| No {
-        status: StatusCode::BAD_REQUEST,
-        code: Code::BadRequest,
-        detail: error.to_string(),
-    })?;
+fn admit(node: &Inner, headers: &HeaderMap, query: Option<&str>, upgrade: &Upgrade) -> Result<Admitted, No> {
+    let query = Query::parse(query)
+        .map_err(|error| No::new(StatusCode::BAD_REQUEST, Code::BadRequest, error.to_string()))?;
     if node.is_full() {
-        return Err(No {
-            status: StatusCode::SERVICE_UNAVAILABLE,
-            code: Code::LimitConnections,
-            detail: "the node holds as many connections as it may".to_owned(),
-        });
+        let detail = "the node holds as many connections as it may";
+        let no = No::new(StatusCode::SERVICE_UNAVAILABLE, Code::LimitConnections, detail);
+        return Err(No { retry: Some(RETRY), ..no });
     }
     let (sealed, direct) = match headers.get(TICKET_HEADER) {
         Some(ticket) => {
             let hop = headers.get(HOP_HEADER).and_then(|h| h.to_str().ok());
             if hop != Some(HOP) {
                 let detail = format!("this node speaks the hop {HOP:?}, not {hop:?}");
-                return Err(No { status: StatusCode::NOT_IMPLEMENTED, code: Code::BadRequest, detail });
+                return Err(No::new(StatusCode::NOT_IMPLEMENTED, Code::BadRequest, detail));
             }
             (ticket.to_str().unwrap_or_default().to_owned(), false)
         }
@@ -131,27 +140,21 @@ fn admit(node: &Inner, headers: &HeaderMap, query: Option<&str>, upgrade: &Upgra
     };
     let now = clock::wall_seconds();
     let mut ticket = node.ticket_key.open(&sealed, now).map_err(|error| refused(&error))?;
-    let tenant = node.tenants.get(&ticket.tenant).ok_or_else(|| No {
-        status: StatusCode::NOT_FOUND,
-        code: Code::UnknownTenant,
-        detail: "this node doesn't know the ticket's tenant".to_owned(),
+    let tenant = node.tenants.get(&ticket.tenant).ok_or_else(|| {
+        No::new(StatusCode::NOT_FOUND, Code::UnknownTenant, "this node doesn't know the ticket's tenant")
     })?;
     if direct && !origin_allowed(&tenant.origins, headers) {
-        return Err(No {
-            status: StatusCode::FORBIDDEN,
-            code: Code::BadOrigin,
-            detail: "the tenant doesn't allow this origin".to_owned(),
-        });
-    }
-    if !node.used_tickets.first_use(&ticket.conn, now) {
-        return Err(No {
-            status: StatusCode::UNAUTHORIZED,
-            code: Code::TokenInvalid,
-            detail: "the ticket has been used".to_owned(),
-        });
+        let detail = "the tenant doesn't allow this origin";
+        return Err(No::new(StatusCode::FORBIDDEN, Code::BadOrigin, detail));
     }
     ticket.format = upgrade.format;
-    Ok(ticket)
+    // Before the ticket is used up: where there is no place now, there may be one while it is good.
+    let admitted = node.admit(ticket).map_err(|full| No::no_place(full, direct))?;
+    if !node.used_tickets.first_use(&admitted.ticket.conn, now) {
+        let detail = "the ticket has been used";
+        return Err(No::new(StatusCode::UNAUTHORIZED, Code::TokenInvalid, detail));
+    }
+    Ok(admitted)
 }
 
 /// As a gateway does it. No `Origin`: no browser. Two: nobody to believe. One that isn't text is none of a list.
@@ -176,21 +179,21 @@ fn upgraded(upgrade: &Upgrade, takeover: Takeover) -> Response<Full<Bytes>> {
 fn take_when_upgraded(
     node: &Arc<Inner>,
     mut request: Request<Incoming>,
-    ticket: Ticket,
+    admitted: Admitted,
     span: tracing::Span,
 ) -> Takeover {
     // The node's end waits for those in the middle of their upgrade too.
     let (node, coming) = (node.clone(), node.connections.token());
     Takeover::new(&mut request, move |socket, early| {
         let connections = node.connections.clone();
-        connections.spawn(session::run(node, socket, early, ticket, span));
+        connections.spawn(session::run(node, socket, early, admitted, span));
         drop(coming);
     })
 }
 
 fn refuse_when_upgraded(node: &Arc<Inner>, mut request: Request<Incoming>, no: &No) -> Takeover {
     let code = close::for_code(&no.code);
-    let reason = close::reason(no.code.as_str(), no.retry().map(|retry| retry.as_millis() as u64));
+    let reason = close::reason(no.code.as_str(), no.retry.map(|retry| retry.as_millis() as u64));
     let (connections, coming) = (node.connections.clone(), node.connections.token());
     Takeover::new(&mut request, move |socket, _| {
         connections.spawn(async move { ringway_edge::refuse(socket, code, &reason).await });
@@ -199,11 +202,12 @@ fn refuse_when_upgraded(node: &Arc<Inner>, mut request: Request<Incoming>, no: &
 }
 
 fn refused(error: &TicketError) -> No {
-    No { status: StatusCode::UNAUTHORIZED, code: error.code(), detail: error.to_string() }
+    No::new(StatusCode::UNAUTHORIZED, error.code(), error.to_string())
 }
 
 fn unavailable(detail: &str) -> No {
-    No { status: StatusCode::SERVICE_UNAVAILABLE, code: Code::Unavailable, detail: detail.to_owned() }
+    let no = No::new(StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable, detail);
+    No { retry: Some(RETRY), ..no }
 }
 
 /// Refuses an upgrade. What follows it on that connection may be frames: nothing more is read.
@@ -221,8 +225,12 @@ fn problem(no: &No) -> Response<Full<Bytes>> {
     *response.status_mut() = no.status;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, http::HeaderValue::from_static("application/problem+json"));
-    if let Some(retry) = no.retry() {
-        headers.insert(RETRY_AFTER, http::HeaderValue::from(retry.as_secs()));
+    if let Ok(code) = http::HeaderValue::from_str(no.code.as_str()) {
+        headers.insert(CODE_HEADER, code);
+    }
+    if let Some(retry) = no.retry {
+        headers.insert(RETRY_AFTER, http::HeaderValue::from(retry.as_secs().max(1)));
+        headers.insert(RETRY_HEADER, http::HeaderValue::from(retry.as_millis() as u64));
     }
     response
 }

@@ -6,6 +6,10 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
+use crate::gauges::Gauges;
+use crate::memory::{Kind, KindLabel};
+use crate::tenant::CountsByTenant;
+
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct PlaceLabel {
     place: Place,
@@ -49,6 +53,11 @@ pub struct NodeMetrics {
     pub(crate) questions_refused: Counter,
     pub(crate) tickets_refused: Counter,
     pub(crate) refused_frames: Counter,
+    pub(crate) by_tenant: CountsByTenant,
+    pub(crate) buffer_limit: Gauge,
+    shed_queues: Counter,
+    shed_replay: Counter,
+    pub(crate) gauges: Gauges,
 }
 
 impl NodeMetrics {
@@ -56,6 +65,7 @@ impl NodeMetrics {
     pub fn register(registry: &mut Registry) -> Self {
         let deliveries = Family::<PlaceLabel, Counter>::default();
         let received = Family::<WantedLabel, Counter>::default();
+        let shed = Family::<KindLabel, Counter>::default();
         let metrics = Self {
             connections: Gauge::default(),
             rooms: Gauge::default(),
@@ -74,6 +84,11 @@ impl NodeMetrics {
             questions_refused: Counter::default(),
             tickets_refused: Counter::default(),
             refused_frames: Counter::default(),
+            by_tenant: CountsByTenant::register(registry),
+            buffer_limit: Gauge::default(),
+            shed_queues: shed.get_or_create_owned(&KindLabel { kind: Kind::queues }),
+            shed_replay: shed.get_or_create_owned(&KindLabel { kind: Kind::replay }),
+            gauges: Gauges::default(),
         };
         registry.register("connections", "Connections held now", metrics.connections.clone());
         registry.register("rooms", "Rooms with members on this node now", metrics.rooms.clone());
@@ -130,6 +145,17 @@ impl NodeMetrics {
             "Frames of clients answered by err",
             metrics.refused_frames.clone(),
         );
+        registry.register(
+            "buffer_limit_bytes",
+            "What frames under way and rooms may take together",
+            metrics.buffer_limit.clone(),
+        );
+        registry.register(
+            "shed",
+            "Queues emptied and rooms cut or forgotten, since memory for buffers ran short",
+            shed,
+        );
+        registry.register_collector(Box::new(metrics.gauges.clone()));
         metrics
     }
 
@@ -142,6 +168,14 @@ impl NodeMetrics {
     pub(crate) fn received(&self, wanted: bool) {
         let counter = if wanted { &self.received_wanted } else { &self.received_unwanted };
         counter.inc();
+    }
+
+    /// So many gave way since memory ran short.
+    pub(crate) fn shed(&self, kind: Kind, count: u64) {
+        match kind {
+            Kind::queues => self.shed_queues.inc_by(count),
+            Kind::replay => self.shed_replay.inc_by(count),
+        };
     }
 
     pub(crate) fn closed(&self, code: u16) {

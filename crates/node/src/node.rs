@@ -12,7 +12,7 @@ use ringway_auth::{SessionKey, Ticket, TicketKey, TokenKeys};
 use ringway_backplane::cluster::{Announcer, Watcher};
 use ringway_backplane::{Backplane, Inbox, Subscription};
 use ringway_config::Tenants;
-use ringway_protocol::{PoolId, TenantId};
+use ringway_protocol::{Code, PoolId, TenantId};
 use ringway_ring::{Announcement, NodeId, NodeState, Slot, View};
 use ringway_telemetry::admin::Checks;
 use tokio::net::{TcpListener, TcpStream};
@@ -20,11 +20,14 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::memory::{self, Kept};
 use crate::metrics::NodeMetrics;
 use crate::placement::Placement;
 use crate::registry::Registry;
 use crate::same_grants::SameGrants;
+use crate::session::Admitted;
 use crate::shard::{Command, Shard, ShardHandle, Shared};
+use crate::tenant::{Full, Place, TenantsHere};
 use crate::tickets::UsedTickets;
 use crate::{cluster, heartbeat, inbox, leave, listen, session, trace};
 
@@ -53,6 +56,9 @@ pub struct NodeSettings {
     pub weight: u8,
     /// More connections than this are refused.
     pub max_connections: usize,
+    /// Bytes that frames under way and rooms' replay buffers may take together. Nine tenths of it used, the largest
+    /// give way. Frames are counted for the whole process.
+    pub buffers: u64,
     /// Authentication is off: an `auth` frame changes nothing, and is well.
     pub open: bool,
 }
@@ -90,9 +96,12 @@ pub(crate) struct Inner {
     pub(crate) id: NodeId,
     pub(crate) settings: NodeSettings,
     pub(crate) shards: Vec<ShardHandle>,
+    /// What the rooms of each weigh.
+    pub(crate) kept: Vec<Arc<Kept>>,
     pub(crate) registry: Registry,
     pub(crate) metrics: Arc<NodeMetrics>,
     pub(crate) tenants: Tenants,
+    pub(crate) here: Arc<TenantsHere>,
     pub(crate) keys: Arc<HashMap<TenantId, TokenKeys>>,
     pub(crate) ticket_key: TicketKey,
     pub(crate) session_key: SessionKey,
@@ -100,6 +109,8 @@ pub(crate) struct Inner {
     pub(crate) grants: SameGrants,
     pub(crate) connections: TaskTracker,
     pub(crate) backplane: Arc<dyn Backplane>,
+    /// The cluster, loads included as of the last announcements.
+    pub(crate) view: watch::Receiver<Arc<View>>,
     /// Gone once the node has said good-bye.
     pub(crate) announcer: Mutex<Option<Announcer>>,
     leaving: AtomicBool,
@@ -122,6 +133,20 @@ impl Inner {
 
     pub(crate) fn is_full(&self) -> bool {
         self.registry.len() >= self.settings.max_connections
+    }
+
+    /// Lets a connection in, if its tenant and its user have a place for it.
+    pub(crate) fn admit(&self, ticket: Ticket) -> Result<Admitted, Full> {
+        // One of a tenant that isn't there was refused before.
+        let gone = Full { whose: "there is no such tenant any more", retry: None };
+        let tenant = self.here.get(&ticket.tenant).ok_or(gone)?;
+        let elsewhere = if tenant.usage.is_shared() {
+            self.view.borrow().used_by(&tenant.id, Some(&self.id)).connections
+        } else {
+            0
+        };
+        let place = Place::take(&tenant, ticket.user.as_ref(), elsewhere)?;
+        Ok(Admitted { ticket, place })
     }
 }
 
@@ -155,19 +180,23 @@ impl Node {
         let now = view.borrow().clone();
         let placement =
             Arc::new(Placement { me: settings.id.clone(), pool: settings.pool.clone(), view: now });
+        let count = std::thread::available_parallelism().map_or(1, usize::from).min(MAX_SHARDS);
+        let here = Arc::new(TenantsHere::new(tenants.clone(), metrics.by_tenant.clone()));
         let shared = Shared {
             backplane: backplane.clone(),
             tenants: tenants.clone(),
+            here: here.clone(),
             metrics: metrics.clone(),
             tasks: tasks.clone(),
+            shards: count,
             live_count: crate::live_count::LiveCount::default(),
             started: Instant::now(),
         };
         let away = !backplane.link().borrow().up;
-        let count = std::thread::available_parallelism().map_or(1, usize::from).min(MAX_SHARDS);
+        let kept: Vec<Arc<Kept>> = (0..count).map(|_| Arc::default()).collect();
         let mut shards = Vec::with_capacity(count);
-        for _ in 0..count {
-            let (shard, handle) = Shard::new(shared.clone(), placement.clone(), away);
+        for kept in &kept {
+            let (shard, handle) = Shard::new(shared.clone(), placement.clone(), away, kept.clone());
             tasks.spawn(shard.run(end_of_shards.clone()));
             shards.push(handle);
         }
@@ -175,9 +204,11 @@ impl Node {
             id: settings.id.clone(),
             settings: settings.clone(),
             shards,
+            kept,
             registry: Registry::default(),
             metrics,
             tenants,
+            here,
             keys,
             ticket_key: TicketKey::new(&secret),
             session_key: SessionKey::new(&secret),
@@ -185,11 +216,15 @@ impl Node {
             grants: SameGrants::default(),
             connections: TaskTracker::new(),
             backplane: backplane.clone(),
+            view: view.clone(),
             announcer: Mutex::new(None),
             leaving: AtomicBool::new(false),
         });
+        inner.metrics.buffer_limit.set(i64::try_from(settings.buffers).unwrap_or(i64::MAX));
+        inner.metrics.gauges.show(&inner);
         let served = listen_to_groups(&inner, &tasks).await?;
         tasks.spawn(heartbeat::run(inner.clone(), end.clone()));
+        tasks.spawn(memory::watch(inner.clone(), end.clone()));
         tasks.spawn(cluster::watch_view(inner.clone(), view.clone(), end.clone()));
         tasks.spawn(cluster::watch_link(inner.clone(), end.clone()));
         tasks.spawn(cluster::watch_pauses(inner.clone(), end.clone()));
@@ -282,12 +317,46 @@ impl Door {
         !self.0.is_leaving() && !self.0.is_full()
     }
 
-    /// Takes over a connection after its 101: the socket, what came with the upgrade, and who it is. The ticket isn't
-    /// checked: it never left the process.
-    pub fn take(&self, socket: TcpStream, early: Bytes, ticket: Ticket, traceparent: Option<&str>) {
-        let span = trace::join(&ticket, traceparent);
-        self.0.connections.spawn(session::run(self.0.clone(), socket, early, ticket, span));
+    /// Takes a place for a connection, before its upgrade is answered. The ticket isn't checked: it never left the
+    /// process.
+    ///
+    /// # Errors
+    /// [`NoPlace`]: its tenant or its user has as many connections as it may. No other node would take it either.
+    pub fn admit(&self, ticket: Ticket) -> Result<Entry, NoPlace> {
+        let admitted = self.0.admit(ticket).map_err(|full| NoPlace {
+            code: Code::LimitConnections,
+            detail: full.whose,
+            retry: full.retry,
+        })?;
+        Ok(Entry { node: self.0.clone(), admitted })
     }
+}
+
+/// A place for a connection that is being upgraded. Dropped, the place is given back.
+pub struct Entry {
+    node: Arc<Inner>,
+    admitted: Admitted,
+}
+
+impl Entry {
+    /// Takes over the connection after its 101: the socket, and what came with the upgrade.
+    pub fn take(self, socket: TcpStream, early: Bytes, traceparent: Option<&str>) {
+        let Self { node, admitted } = self;
+        let span = trace::join(&admitted.ticket, traceparent);
+        let connections = node.connections.clone();
+        connections.spawn(session::run(node, socket, early, admitted, span));
+    }
+}
+
+/// Why a connection isn't let in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NoPlace {
+    /// For programs.
+    pub code: Code,
+    /// For people.
+    pub detail: &'static str,
+    /// When asking again may help. None: never.
+    pub retry: Option<Duration>,
 }
 
 fn announcement(settings: &NodeSettings, local_addr: Option<SocketAddr>) -> Announcement {
@@ -303,6 +372,7 @@ fn announcement(settings: &NodeSettings, local_addr: Option<SocketAddr>) -> Anno
         state: NodeState::Serving,
         connections: 0,
         rooms: 0,
+        tenants: Vec::new(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
     }
 }

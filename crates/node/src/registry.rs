@@ -96,12 +96,13 @@ impl Registry {
     pub(crate) fn of(&self, tenant: &TenantId, user: Option<&UserId>) -> Vec<ConnRef> {
         let Some(user) = user else {
             let mut all = self.all();
-            all.retain(|conn| conn.tenant == *tenant);
+            all.retain(|conn| conn.tenant.id == *tenant);
             return all;
         };
         let hash = self.hasher.hash_one((tenant, user));
         let by_user = self.by_user.read();
-        let found = by_user.iter_hash(hash).filter(|c| c.user.as_ref() == Some(user) && c.tenant == *tenant);
+        let found =
+            by_user.iter_hash(hash).filter(|c| c.user.as_ref() == Some(user) && c.tenant.id == *tenant);
         found.cloned().collect()
     }
 
@@ -131,7 +132,7 @@ impl Registry {
     }
 
     fn hash_of(&self, conn: &ConnRef) -> Option<u64> {
-        conn.user.as_ref().map(|user| self.hasher.hash_one((&conn.tenant, user)))
+        conn.user.as_ref().map(|user| self.hasher.hash_one((&conn.tenant.id, user)))
     }
 }
 
@@ -158,7 +159,7 @@ mod tests {
             self.1.push((client, reader));
             let who = Who {
                 id: format!("c{number}").parse().unwrap(),
-                tenant: "acme".parse().unwrap(),
+                tenant: crate::tenant::TenantHere::for_test("acme"),
                 user: user.map(|user| user.parse().unwrap()),
                 session: "s".parse().unwrap(),
                 format: Format::Json,

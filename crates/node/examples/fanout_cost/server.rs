@@ -28,6 +28,7 @@ impl Server {
             public_url: None,
             weight: 1,
             max_connections: 100_000,
+            buffers: 1 << 30,
             open: true,
         };
         let parts = NodeParts {
@@ -46,7 +47,9 @@ impl Server {
             for number in 0_u64.. {
                 let (socket, _) = listener.accept().await.unwrap();
                 socket.set_nodelay(true).unwrap();
-                door.take(socket, Bytes::new(), ticket(number), None);
+                if let Ok(entry) = door.admit(ticket(number)) {
+                    entry.take(socket, Bytes::new(), None);
+                }
             }
         });
         Server { address, _node: node }

@@ -13,6 +13,7 @@ use ringway_protocol::name::{EpochName, RoomName};
 
 use super::tally::Count;
 use crate::room;
+use crate::tenant::TooMuch;
 
 /// Why something is refused, for programs and for people.
 #[derive(Debug, Clone)]
@@ -29,6 +30,11 @@ impl No {
 
     pub(crate) fn for_now(code: Code, message: &'static str, retry: Duration) -> Self {
         Self { code, message, retry: Some(retry) }
+    }
+
+    /// `limit_rate`: try again when there is room for it, if ever.
+    pub(crate) fn too_much(over: &TooMuch) -> Self {
+        Self { retry: over.retry, ..Self::new(Code::LimitRate, over.whose) }
     }
 
     /// `unavailable`: the room's owner can't be reached.

@@ -1,21 +1,25 @@
 //! What is around a room on a real node: sockets, the backplane, timers.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use ringway_auth::Right;
 use ringway_backplane::message::{Answer, Ask, Epoch, LiveBody, LiveMessage, Question, Request};
 use ringway_backplane::{Inbox, Replier};
-use ringway_protocol::GroupId;
+use ringway_config::Class;
+use ringway_edge::{Label, Policy};
 use ringway_protocol::frame::{Msg, ServerFrame};
 use ringway_ring::{NodeId, Slot};
 
 use super::answers::{self, No};
 use super::command::RoomKey;
 use super::core::{Core, Wake};
+use super::feed::RoomFeed;
 use super::questions;
 use crate::conn::ConnRef;
-use crate::encode::{Shared, finished};
+use crate::encode::{Shared, finished, labelled};
 use crate::room::{AskId, Entry, Gap, Handles, Joined, Outcome, Surroundings, Timer};
+use crate::tenant::{TenantHere, TooMuch};
 use crate::trace;
 
 /// When a publication whose outcome is unknown is best repeated: an owner that died has left the view by then.
@@ -53,6 +57,8 @@ pub(crate) struct Asker {
     pub(crate) reply: Replier,
     /// End with the answer: one for each publication that belongs to a trace.
     pub(crate) spans: Vec<tracing::Span>,
+    /// Of what it asked to publish only the first were let through: why the next wasn't.
+    pub(crate) over: Option<TooMuch>,
 }
 
 /// A room's surroundings, for the length of one call.
@@ -60,10 +66,21 @@ pub(crate) struct Around<'a> {
     pub(crate) core: &'a mut Core,
     pub(crate) key: &'a RoomKey,
     pub(crate) slot: Slot,
-    pub(crate) group: &'a GroupId,
+    pub(crate) tenant: &'a Arc<TenantHere>,
+    pub(crate) class: &'a Class,
+    /// What may become of the room's publications where a member is behind.
+    pub(crate) policy: Option<Policy>,
+    pub(crate) feed: &'a mut Option<Arc<RoomFeed>>,
 }
 
 impl Around<'_> {
+    /// What a publication's frame says for the case that a member is behind; nothing where it may not be left out.
+    fn label(&mut self, entry: &Entry, epoch: Option<Epoch>) -> Option<Arc<Label>> {
+        let policy = self.policy?;
+        let feed = RoomFeed::of(self.feed, epoch, &self.key.room, self.tenant);
+        Some(feed.label(policy, entry, epoch.is_some()))
+    }
+
     fn msg(&self, entry: &Entry, epoch: Option<Epoch>) -> ServerFrame {
         let p = &entry.publication;
         ServerFrame::Msg(Msg {
@@ -129,7 +146,7 @@ impl Surroundings<Real> for Around<'_> {
             traceparent: trace::traceparent_of(&span),
         };
         // What can't be sent is lost: a mark, or the next number, reveals it.
-        if self.core.backplane.publish_live(self.group, self.slot, &message).is_err() {
+        if self.core.backplane.publish_live(&self.tenant.group, self.slot, &message).is_err() {
             self.core.metrics.live_refused.inc();
         }
     }
@@ -146,13 +163,17 @@ impl Surroundings<Real> for Around<'_> {
             body: Question::Room { tenant: self.key.tenant.clone(), room: self.key.room.clone(), ask },
             traceparent,
         };
-        let inbox = Inbox { group: self.group.clone(), node: to.clone() };
+        let inbox = Inbox { group: self.tenant.group.clone(), node: to.clone() };
         questions::ask_room(self.core, self.key.clone(), id, inbox, request, within);
         id
     }
 
     fn answer(&mut self, to: Asker, answer: Answer) {
-        let Asker { reply, spans } = to;
+        let Asker { reply, spans, over } = to;
+        let answer = match (answer, over) {
+            (Answer::Published(published), Some(over)) => over.answer(published),
+            (answer, _) => answer,
+        };
         // Before the answer is on its way: the asker's span ends with that, and ours lies within it.
         drop(spans);
         reply.send(answer);
@@ -161,10 +182,17 @@ impl Surroundings<Real> for Around<'_> {
     fn outcome(&mut self, to: Publisher, outcome: Outcome) {
         let room = &self.key.room;
         for (index, Waits { id, .. }) in to.waits.iter().enumerate() {
+            let ok = |one| answers::ok(*id, room.clone(), Some(answers::published(one)));
             let frame = match &outcome {
-                Outcome::Published(all) => all
-                    .get(index)
-                    .and_then(|one| answers::ok(*id, room.clone(), Some(answers::published(one)))),
+                Outcome::Published(all) => all.get(index).and_then(ok),
+                Outcome::Limited { published, retry } => match published.get(index) {
+                    Some(one) => ok(one),
+                    None => {
+                        self.core.metrics.refused_frames.inc();
+                        to.conn.count_refusal();
+                        Some(No::too_much(&TooMuch::in_room(*retry)).err(*id, Some(room.clone())))
+                    }
+                },
                 Outcome::Local => answers::ok(*id, room.clone(), Some(answers::published_locally())),
                 Outcome::Unavailable { retry } => Some(No::unavailable(*retry).err(*id, Some(room.clone()))),
                 Outcome::Unknown => Some(
@@ -191,15 +219,16 @@ impl Surroundings<Real> for Around<'_> {
     fn deliver<'a>(&mut self, entry: &Entry, epoch: Option<Epoch>, to: impl Iterator<Item = &'a ConnRef>) {
         let span = trace::fanout(entry.publication.span.as_deref(), self.key);
         let frame = self.msg(entry, epoch);
-        let window = self.core.tenants.class_of(&self.key.room).flush_window;
-        let delivered = self.core.cast(Shared::new(&frame), window, to);
+        let frame = Shared::labelled(&frame, self.label(entry, epoch));
+        let delivered = self.core.cast(frame, self.class.flush_window, to);
         span.record("ringway.members", delivered);
         self.core.metrics.delivered(self.core.placement.is_mine(self.slot), delivered);
     }
 
     fn replay(&mut self, to: &ConnRef, entry: &Entry, epoch: Epoch) {
-        let frame = self.msg(entry, Some(epoch));
-        self.core.push(to, &finished(to.format, &frame));
+        let label = self.label(entry, Some(epoch));
+        let frame = finished(to.format, &self.msg(entry, Some(epoch)));
+        self.core.push(to, &labelled(frame, label.as_ref()));
         self.core.metrics.replayed.inc();
     }
 
@@ -217,6 +246,9 @@ impl Surroundings<Real> for Around<'_> {
             .and_then(|g| g.rooms.get_mut(self.key))
             .and_then(|m| m.answer.take());
         let Some(answer) = answer else { return };
+        if self.policy == Some(Policy::Conflate) {
+            to.outbound.keep_fresh();
+        }
         let rights = to.grants.read().rights(&self.key.room, to.user.as_ref());
         // `manage` is a server's right: no frame needs it.
         let rights = rights.iter().filter(|right| *right != Right::Manage).map(Right::as_str).collect();

@@ -4,8 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ringway_auth::{Grants, Right};
+use ringway_backplane::message::Publication;
+use ringway_edge::STALL_LIMIT;
 use ringway_protocol::Code;
 use ringway_protocol::frame::Position;
+use ringway_ring::NodeId;
 use tokio::time::Instant;
 
 use super::answers::{self, No};
@@ -13,10 +16,11 @@ use super::around::{Publisher, Waits};
 use super::command::Join;
 use super::core::Wake;
 use super::guests::{Entry, JoinAnswer, Membership};
-use super::rooms::Waiting;
-use super::{Op, RoomKey, Shard};
+use super::rooms::{Hosted, Waiting};
+use super::{Op, RoomKey, Shard, quotas};
 use crate::conn::ConnRef;
 use crate::encode::finished;
+use crate::tenant::TooMuch;
 
 /// Bytes that may wait for a connection when a join is done: with the most that a room replays (512 KiB) they stay
 /// below the bound of its queue.
@@ -24,6 +28,13 @@ const JOIN_BEHIND: usize = 256 * 1024;
 
 /// How long a join of a connection that is behind waits before it is looked at again.
 const JOIN_AGAIN: Duration = Duration::from_millis(20);
+
+/// How long it waits at most: as long as a socket may take nothing. A connection that takes something, but stays behind,
+/// is one for which publications are left out: those that still wait then give way to what the join replays.
+const JOIN_PATIENCE: Duration = STALL_LIMIT;
+
+/// When it is worth asking a full room again.
+const SEAT_AGAIN: Duration = Duration::from_secs(5);
 
 impl Shard {
     /// A request comes in: it is done at once, or waits behind others of its connection and room.
@@ -64,9 +75,40 @@ impl Shard {
                 publications.push(*publication);
             }
         }
+        let over = self.let_through(room, None, &mut publications);
+        let refused = waits.split_off(publications.len());
         self.core.metrics.published.inc_by(publications.len() as u64);
-        let publisher = Publisher { conn: conn.clone(), waits };
-        self.with_room(room, |machine, around| machine.enter(around, publisher, publications));
+        if publications.is_empty() {
+            self.finish(conn, room);
+        } else {
+            let publisher = Publisher { conn: conn.clone(), waits };
+            self.with_room(room, |machine, around| machine.enter(around, publisher, publications));
+        }
+        if let Some(over) = over {
+            let no = No::too_much(&over);
+            for Waits { id, .. } in refused {
+                self.refuse(conn, room, id, &no);
+            }
+        }
+    }
+
+    /// Where this node owns the room, leaves those that its limits let through, which are the first; why the next isn't.
+    /// `from`: who asks, if it isn't one of this node's connections.
+    pub(super) fn let_through(
+        &mut self,
+        room: &RoomKey,
+        from: Option<&NodeId>,
+        publications: &mut Vec<Publication>,
+    ) -> Option<TooMuch> {
+        if from.is_none() && !self.core.tenants.limits_rooms() {
+            return None;
+        }
+        self.host(room);
+        let hosted = self.rooms.get(room).filter(|hosted| self.core.placement.is_mine(hosted.slot))?;
+        // Nodes have held them against the tenant's limits where they entered; a gateway, which is in no view, hasn't.
+        let outside = from.filter(|from| self.core.placement.view.node(from).is_none());
+        let outside = outside.and_then(|_| self.core.here.get(&room.tenant));
+        quotas::let_through(hosted.quotas.as_deref(), outside.as_deref(), publications)
     }
 
     fn join(&mut self, conn: &ConnRef, room: &RoomKey, join: Join) {
@@ -101,9 +143,24 @@ impl Shard {
             let answer = Some(JoinAnswer { id, by_server, _span: span });
             guest.rooms.insert(room.clone(), Membership { by_server, answer });
         }
+        self.enter_listened_room(conn, room, since, last, Instant::now() + JOIN_PATIENCE);
+    }
+
+    /// Makes a connection a member once the room is listened to. `until`: see
+    /// [`enter_room_by`](Self::enter_room_by).
+    pub(super) fn enter_listened_room(
+        &mut self,
+        conn: &ConnRef,
+        room: &RoomKey,
+        since: Option<Position>,
+        last: Option<u32>,
+        until: Instant,
+    ) {
+        // Where nobody else was in it, it may have been forgotten while the join waited.
+        self.host(room);
         let Some(hosted) = self.rooms.get_mut(room) else { return };
         if hosted.listening.is_yes() {
-            self.enter_room(conn, room, since, last);
+            self.enter_room_by(conn, room, since, last, until);
         } else {
             hosted.waiting.push(Waiting { conn: conn.clone(), since, last });
             self.listen(room);
@@ -119,14 +176,30 @@ impl Shard {
         if !self.host(room) {
             return Err(No::new(Code::UnknownTenant, "there is no such tenant any more"));
         }
+        if let Some(no) = self.no_seat(room) {
+            return Err(no);
+        }
         if !conn.take_room() {
             return Err(No::new(Code::LimitRooms, "this connection is in as many rooms as it may be"));
         }
         Ok(())
     }
 
+    /// Whether the room has as many members as it may, as far as this node knows: its owner hears of those elsewhere.
+    fn no_seat(&self, room: &RoomKey) -> Option<No> {
+        let hosted = self.rooms.get(room)?;
+        let limit = hosted.quotas.as_ref()?.members()?;
+        let here = (hosted.machine.members() + hosted.waiting.len()) as u64;
+        if here + self.core.tallies.elsewhere(room) < limit {
+            return None;
+        }
+        let no = No::new(Code::LimitConnections, "the room has as many members as it may");
+        // Somebody may leave, where anybody may come.
+        Some(No { retry: (limit > 0).then_some(SEAT_AGAIN), ..no })
+    }
+
     /// Makes a connection a member. A connection that is behind waits: what a join replays must find room in its
-    /// queue, whose bound would end it.
+    /// queue, whose bound would end it, unless what is replayed may be left out.
     pub(super) fn enter_room(
         &mut self,
         conn: &ConnRef,
@@ -134,8 +207,21 @@ impl Shard {
         since: Option<Position>,
         last: Option<u32>,
     ) {
-        if conn.outbound.queued_bytes() > JOIN_BEHIND {
-            let wake = Wake::Join { conn: conn.clone(), room: room.clone(), since, last };
+        self.enter_room_by(conn, room, since, last, Instant::now() + JOIN_PATIENCE);
+    }
+
+    /// See [`enter_room`](Self::enter_room). `until`: when it is made a member however much waits for it.
+    fn enter_room_by(
+        &mut self,
+        conn: &ConnRef,
+        room: &RoomKey,
+        since: Option<Position>,
+        last: Option<u32>,
+        until: Instant,
+    ) {
+        let lenient = self.rooms.get(room).is_some_and(Hosted::leaves_out);
+        if !lenient && conn.outbound.queued_bytes() > JOIN_BEHIND && Instant::now() < until {
+            let wake = Wake::Join { conn: conn.clone(), room: room.clone(), since, last, until };
             return self.core.timers.add(Instant::now() + JOIN_AGAIN, wake);
         }
         let member = conn.clone();
@@ -232,6 +318,7 @@ impl Shard {
 
     pub(super) fn refuse(&mut self, conn: &ConnRef, room: &RoomKey, id: Option<u64>, no: &No) {
         self.core.metrics.refused_frames.inc();
+        conn.count_refusal();
         let frame = no.err(id, Some(room.room.clone()));
         self.core.push(conn, &finished(conn.format, &frame));
     }

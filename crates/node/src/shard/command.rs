@@ -7,6 +7,7 @@ use ringway_backplane::message::{Answer, Publication};
 use ringway_backplane::{IncomingRequest, Subscription};
 use ringway_protocol::frame::Position;
 use ringway_protocol::name::{RoomName, TenantId};
+use tokio::sync::oneshot;
 
 use super::tally::RoomTally;
 use crate::conn::ConnRef;
@@ -48,6 +49,46 @@ pub(crate) enum Command {
     Link { up: bool },
     /// Something may have been missed: messages were dropped on their way here, or the process stood still.
     Doubt,
+    /// What the rooms weigh is to be told, to decide which of them are made lighter.
+    Weigh { told: oneshot::Sender<Weighed> },
+    /// Memory runs short. What was done is told.
+    Lighten { order: Lighten, told: oneshot::Sender<Shed> },
+}
+
+/// What the rooms of one shard weigh.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Weighed {
+    /// How many they are.
+    pub(crate) rooms: u64,
+    /// Those of them that are empty.
+    pub(crate) empty: u64,
+    /// Bytes of every replay buffer in which something is.
+    pub(crate) kept: Vec<u32>,
+}
+
+/// How rooms are to be made lighter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Lighten {
+    /// No replay buffer may weigh more.
+    pub(crate) level: usize,
+    /// So many empty rooms are to be forgotten.
+    pub(crate) forget: usize,
+}
+
+/// What went to make rooms lighter.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Shed {
+    /// Rooms whose replay buffer was cut.
+    pub(crate) cut: u64,
+    /// Empty rooms that were forgotten.
+    pub(crate) forgotten: u64,
+}
+
+impl Shed {
+    pub(crate) fn add(&mut self, other: Shed) {
+        self.cut += other.cut;
+        self.forgotten += other.forgotten;
+    }
 }
 
 /// What a client wants of a room. `id`: asked to be answered under it.

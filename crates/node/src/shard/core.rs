@@ -26,6 +26,7 @@ use crate::live_count::LiveCount;
 use crate::metrics::NodeMetrics;
 use crate::placement::Placement;
 use crate::room::{AskError, AskId, Timer};
+use crate::tenant::TenantsHere;
 
 /// Something a shard is to do at a given moment.
 #[derive(Debug)]
@@ -33,7 +34,7 @@ pub(crate) enum Wake {
     /// A room asked for it.
     Room { room: RoomKey, timer: Timer },
     /// A join that waited for its connection to take what it was sent.
-    Join { conn: ConnRef, room: RoomKey, since: Option<Position>, last: Option<u32> },
+    Join { conn: ConnRef, room: RoomKey, since: Option<Position>, last: Option<u32>, until: Instant },
     /// Publications that waited for others to leave with have waited long enough.
     Flush(Vec<Arc<Outbound>>),
     /// Tell rooms' owners how many are here.
@@ -56,8 +57,11 @@ pub(crate) const SWEEPS_OF_ALL: u64 = 30;
 pub(crate) struct Shared {
     pub(crate) backplane: Arc<dyn Backplane>,
     pub(crate) tenants: Tenants,
+    pub(crate) here: Arc<TenantsHere>,
     pub(crate) metrics: Arc<NodeMetrics>,
     pub(crate) tasks: TaskTracker,
+    /// How many shards there are.
+    pub(crate) shards: usize,
     /// Numbers this node's live messages.
     pub(crate) live_count: LiveCount,
     pub(crate) started: std::time::Instant,

@@ -7,7 +7,7 @@ use ringway_backplane::message::{Answer, Ask, LiveBody, LiveMessage, Question};
 use ringway_protocol::Code;
 use ringway_ring::Slot;
 
-use super::around::{Around, Asker};
+use super::around::Asker;
 use super::tally::Count;
 use super::{RoomKey, Shard};
 use crate::placement::Placement;
@@ -42,10 +42,11 @@ impl Shard {
             }
         }
         // No look whether it is listened to: it is, or nothing would have come.
-        let (key, slot, group) = (&key, hosted.slot, &hosted.group);
-        let mut around = Around { core: &mut self.core, key, slot, group };
-        hosted.machine.live(&mut around, &from, body);
+        let (machine, mut around) = hosted.with(&mut self.core, &key);
+        machine.live(&mut around, &from, body);
         drop(span);
+        let change = hosted.change();
+        self.rooms.note(&key, change);
     }
 
     pub(super) fn asked(&mut self, key: &RoomKey, asked: IncomingRequest) {
@@ -64,8 +65,13 @@ impl Shard {
             });
         }
         let (from, parent) = (request.from, request.traceparent);
-        let mut asker = Asker { reply, spans: Vec::new() };
+        let mut asker = Asker { reply, spans: Vec::new(), over: None };
         if let Ask::Publish { publications } = &mut ask {
+            asker.over = self.let_through(key, Some(&from), publications);
+            if let Some(over) = asker.over.filter(|_| publications.is_empty()) {
+                self.rooms.quiet(key);
+                return asker.reply.send(over.answer(Vec::new()));
+            }
             for publication in publications {
                 let span = trace::number(publication.span.as_deref().or(parent.as_deref()), key);
                 publication.span = trace::traceparent_of(&span);

@@ -19,6 +19,13 @@ use crate::trace::Kept;
 /// More waiting requests than this about one room: refused with `retry`.
 const LANE_BOUND: usize = 1_024;
 
+/// What a connection's publications under way and waiting may weigh on one shard, in bytes; beyond it they are refused
+/// with `retry`. As much as may wait for it the other way. A single one may, however big.
+const LANES_BYTES: usize = 1 << 20;
+
+/// What a waiting publication weighs beside its payload, in bytes.
+const BESIDE_PAYLOAD: usize = 256;
+
 /// How many publications of a lane go to a room's owner as one question, and how many bytes of payload.
 const BATCH: usize = 64;
 const BATCH_BYTES: usize = 256 * 1024;
@@ -44,6 +51,8 @@ pub(crate) struct JoinAnswer {
 pub(crate) struct Guest {
     pub(crate) conn: ConnRef,
     pub(crate) rooms: Places,
+    /// What all its publications here weigh, under way and waiting.
+    bytes: u32,
     gone: bool,
 }
 
@@ -61,8 +70,14 @@ pub(crate) enum Entry {
     Now(Op),
     /// It waits behind others.
     Waits,
-    /// Too many wait.
+    /// Too many wait, or too much.
     Full(Op),
+}
+
+/// What a request weighs in its lane: payload, where it has one.
+fn weight(op: &Op) -> u32 {
+    let Op::Publish { publication, .. } = op else { return 0 };
+    u32::try_from(publication.data.msgpack_len() + BESIDE_PAYLOAD).unwrap_or(u32::MAX)
 }
 
 impl Guests {
@@ -80,17 +95,26 @@ impl Guests {
         let hash = hasher.hash_one(&conn.id);
         let found =
             by_id.entry(hash, |guest| guest.conn.id == conn.id, |guest| hasher.hash_one(&guest.conn.id));
-        let mut found = found
-            .or_insert_with(|| Box::new(Guest { conn: conn.clone(), rooms: Places::default(), gone: false }));
-        let lane = found.get_mut().rooms.lane(room);
+        let mut found = found.or_insert_with(|| {
+            Box::new(Guest { conn: conn.clone(), rooms: Places::default(), bytes: 0, gone: false })
+        });
+        let Guest { rooms, bytes, .. } = &mut **found.get_mut();
+        let more = weight(&op);
+        if more > 0 && *bytes > 0 && *bytes as usize + more as usize > LANES_BYTES {
+            return Entry::Full(op);
+        }
+        let lane = rooms.lane(room);
         if !lane.busy {
             lane.busy = true;
+            lane.under_way = more;
+            *bytes += more;
             return Entry::Now(op);
         }
         let waiting = lane.waiting.get_or_insert_default();
         if waiting.len() >= LANE_BOUND {
             return Entry::Full(op);
         }
+        *bytes += more;
         waiting.push_back(op);
         Entry::Waits
     }
@@ -100,6 +124,7 @@ impl Guests {
     pub(crate) fn done(&mut self, id: &ConnId, room: &RoomKey) -> Option<(ConnRef, Vec<Op>)> {
         let guest = self.get_mut(id)?;
         let lane = guest.rooms.lane_if_busy(room)?;
+        guest.bytes -= std::mem::take(&mut lane.under_way);
         let Some(first) = lane.waiting.as_mut().and_then(|waiting| waiting.pop_front()) else {
             guest.rooms.end_lane(room);
             self.tidy(id);
@@ -114,6 +139,7 @@ impl Guests {
                 next.extend(waiting.pop_front());
             }
         }
+        lane.under_way = next.iter().map(weight).sum();
         Some((guest.conn.clone(), next))
     }
 
@@ -148,6 +174,55 @@ impl Guests {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::shard::scene::{connection, room};
+
+    fn publication(bytes: usize) -> Op {
+        let publication = ringway_backplane::message::Publication {
+            ts: 1,
+            user: None,
+            event: None,
+            key: None,
+            mid: None,
+            trace: None,
+            data: ringway_protocol::payload::Payload::from_bytes(vec![0; bytes]),
+            conn: None,
+            session: None,
+            echo: true,
+            span: None,
+        };
+        Op::Publish { id: None, publication: Box::new(publication), span: tracing::Span::none() }
+    }
+
+    /// What becomes of a publication of so many bytes: `now`, `waits` or `full`.
+    fn enter(guests: &mut Guests, conn: &ConnRef, name: &str, bytes: usize) -> &'static str {
+        match guests.enter(conn, &room(name), publication(bytes)) {
+            Entry::Now(_) => "now",
+            Entry::Waits => "waits",
+            Entry::Full(_) => "full",
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_connection_may_have_waiting_is_bounded_over_all_rooms() {
+        let (conn, _held) = connection().await;
+        let mut guests = Guests::default();
+        assert_eq!(enter(&mut guests, &conn, "a", 500_000), "now");
+        assert_eq!(enter(&mut guests, &conn, "a", 400_000), "waits");
+        assert_eq!(enter(&mut guests, &conn, "a", 200_000), "full");
+        assert_eq!(enter(&mut guests, &conn, "b", 200_000), "full");
+        assert_eq!(enter(&mut guests, &conn, "b", 100_000), "now");
+        // Other requests are not turned away for that.
+        assert!(matches!(guests.enter(&conn, &room("a"), Op::Leave { id: None }), Entry::Waits));
+        // What is done makes room.
+        assert_eq!(guests.done(&conn.id, &room("a")).map(|(_, ops)| ops.len()), Some(1));
+        assert_eq!(enter(&mut guests, &conn, "a", 500_000), "waits");
+        for _ in 0..3 {
+            guests.done(&conn.id, &room("a"));
+        }
+        guests.done(&conn.id, &room("b"));
+        assert!(guests.by_id.is_empty());
+        assert_eq!(enter(&mut guests, &conn, "a", 3_000_000), "now", "one may always");
+    }
 
     #[test]
     fn a_guest_in_one_room_is_small() {

@@ -1,6 +1,7 @@
 //! Rooms come and go, and their live subjects are listened to while that is needed.
 
 use ringway_backplane::{Interest, Scope, Subscription};
+use ringway_config::SlowConsumer;
 use ringway_ring::Slot;
 
 use super::around::{Around, Real};
@@ -9,23 +10,21 @@ use super::rooms::{Hosted, Listening, Waiting};
 use super::{Command, RoomKey, Shard};
 use crate::room::{Replay, Room};
 
+/// When empty rooms are to be forgotten, so many that can't be are looked at in one go.
+const PASSED_OVER: usize = 8;
+
 impl Shard {
     /// Makes sure that the room is here. `false`: there is no such tenant (any more).
     pub(super) fn host(&mut self, key: &RoomKey) -> bool {
         if self.rooms.get(key).is_some() {
             return true;
         }
-        let Some(tenant) = self.core.tenants.get(&key.tenant) else { return false };
-        let replay = self.core.tenants.class_of(&key.room).replay;
-        let hosted = Hosted {
-            slot: Slot::of_room(&key.tenant, &key.room),
-            group: tenant.group.clone(),
-            machine: Room::new(Replay { messages: replay.messages as usize, age: replay.age }),
-            listening: Listening::No,
-            waiting: Vec::new(),
-            watched: false,
-        };
-        self.rooms.insert(key.clone(), hosted);
+        let Some(tenant) = self.core.here.get(&key.tenant) else { return false };
+        let class = self.core.tenants.class_of(&key.room).clone();
+        let (replay, by_key) = (class.replay(), class.slow_consumer == SlowConsumer::Conflate);
+        let replay = Replay { messages: replay.messages as usize, age: replay.age, by_key };
+        let slot = Slot::of_room(&key.tenant, &key.room);
+        self.rooms.insert(key.clone(), Hosted::new(slot, tenant, class, Room::new(replay)));
         true
     }
 
@@ -33,13 +32,16 @@ impl Shard {
     pub(super) fn with_room(&mut self, key: &RoomKey, call: impl FnOnce(&mut Room<Real>, &mut Around<'_>)) {
         self.host(key);
         let Some(hosted) = self.rooms.get_mut(key) else { return };
-        let mut around = Around { core: &mut self.core, key, slot: hosted.slot, group: &hosted.group };
-        call(&mut hosted.machine, &mut around);
+        let (machine, mut around) = hosted.with(&mut self.core, key);
+        call(machine, &mut around);
+        let change = hosted.change();
         let wanted = hosted.machine.members() > 0
             || hosted.machine.is_holder()
             || self.core.placement.is_mine(hosted.slot);
-        let (listens, watched) = (!matches!(hosted.listening, Listening::No), hosted.watched);
-        if !watched && hosted.machine.keeps_publications() {
+        let listens = !matches!(hosted.listening, Listening::No);
+        let to_watch = !hosted.is_watched() && hosted.machine.keeps_publications();
+        self.rooms.note(key, change);
+        if to_watch {
             self.rooms.quiet(key);
         }
         if wanted && !listens {
@@ -55,7 +57,7 @@ impl Shard {
         }
         hosted.listening = Listening::Soon;
         let scope = Scope::Room { slot: hosted.slot, tenant: key.tenant.clone(), room: key.room.clone() };
-        let interest = Interest { group: hosted.group.clone(), scope };
+        let interest = Interest { group: hosted.tenant.group.clone(), scope };
         let (backplane, room) = (self.core.backplane.clone(), key.clone());
         let (inbox, live) = (self.core.inbox.clone(), self.core.live.clone());
         self.core.tasks.spawn(async move {
@@ -92,17 +94,43 @@ impl Shard {
     pub(super) fn sweep(&mut self) {
         for key in self.rooms.take_watched(SWEEPS_OF_ALL as usize) {
             let Some(hosted) = self.rooms.get_mut(&key) else { continue };
-            let mut around =
-                Around { core: &mut self.core, key: &key, slot: hosted.slot, group: &hosted.group };
-            let idle = hosted.machine.idle(&mut around);
+            let (machine, mut around) = hosted.with(&mut self.core, &key);
+            let idle = machine.idle(&mut around);
+            let change = hosted.change();
             if idle && hosted.waiting.is_empty() && !matches!(hosted.listening, Listening::Soon) {
-                if hosted.listening.is_yes() {
-                    self.core.metrics.subscriptions.dec();
-                }
-                self.rooms.remove(&key);
-            } else if hosted.machine.members() == 0 || hosted.machine.keeps_publications() {
+                self.rooms.note(&key, change);
+                self.forget(&key);
+                continue;
+            }
+            let stays = hosted.machine.members() == 0 || hosted.machine.keeps_publications();
+            self.rooms.note(&key, change);
+            if stays {
                 self.rooms.quiet(&key);
             }
         }
+    }
+
+    /// Forgets the longest empty rooms, so many if there are, but none of which somebody waits for something: those
+    /// are passed over. Returns how many it forgot.
+    pub(super) fn forget_empty(&mut self, count: usize) -> usize {
+        let (mut forgotten, mut passed_over) = (0, 0);
+        while forgotten < count && passed_over < PASSED_OVER {
+            let Some(key) = self.rooms.take_longest_empty() else { break };
+            if self.rooms.get(&key).is_some_and(Hosted::is_at_rest) {
+                self.forget(&key);
+                forgotten += 1;
+            } else {
+                self.rooms.still_empty(key);
+                passed_over += 1;
+            }
+        }
+        forgotten
+    }
+
+    fn forget(&mut self, key: &RoomKey) {
+        if self.rooms.get(key).is_some_and(|hosted| hosted.listening.is_yes()) {
+            self.core.metrics.subscriptions.dec();
+        }
+        self.rooms.remove(key);
     }
 }

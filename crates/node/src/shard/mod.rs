@@ -21,8 +21,11 @@
 //! | `clients` | what connections want of rooms, in the order of their `guests` lanes |
 //! | `hosting` | rooms come and go; their live subjects are listened to |
 //! | `elsewhere` | what other nodes say and ask |
+//! | `feed` | what may be left out of a room's publications for a member that is behind |
+//! | `shed` | rooms made lighter, where memory runs short or very many are empty |
 //! | `counting` | how many are in a room (`tally`: over all nodes) |
 //! | `around` | what a room's decisions become: frames, messages, questions, timers |
+//! | `quotas` | what a room's class limits, at its owner |
 //! | `core`, `crowd` | what was pushed is flushed |
 
 mod answers;
@@ -33,10 +36,15 @@ mod core;
 mod counting;
 mod crowd;
 mod elsewhere;
+mod feed;
 mod guests;
 mod hosting;
 mod questions;
+mod quotas;
 mod rooms;
+#[cfg(test)]
+mod scene;
+mod shed;
 mod tally;
 mod timers;
 
@@ -48,11 +56,13 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::answers::No;
-pub(crate) use self::command::{Command, Join, Op, RoomKey};
+pub(crate) use self::command::{Command, Join, Lighten, Op, RoomKey, Shed, Weighed};
 pub(crate) use self::core::Shared;
 use self::core::{Core, SWEEP_EVERY, TALLY_EVERY, Wake};
-use self::rooms::Rooms;
+pub(crate) use self::rooms::ROOM_WEIGHT;
+use self::rooms::{EMPTY_ROOMS, Rooms};
 pub(crate) use self::tally::RoomTally;
+use crate::memory::Kept;
 use crate::placement::Placement;
 
 /// What waits for a shard at most; senders wait beyond that.
@@ -73,12 +83,18 @@ pub(crate) struct Shard {
 }
 
 impl Shard {
-    /// A shard without rooms, and the way to it.
-    pub(crate) fn new(shared: Shared, placement: Arc<Placement>, away: bool) -> (Self, ShardHandle) {
+    /// A shard without rooms, and the way to it. `kept` is told what its rooms weigh.
+    pub(crate) fn new(
+        shared: Shared,
+        placement: Arc<Placement>,
+        away: bool,
+        kept: Arc<Kept>,
+    ) -> (Self, ShardHandle) {
         let (handle, commands) = mpsc::channel(QUEUE);
         let (live_in, live) = mpsc::channel(QUEUE);
+        let most_empty = EMPTY_ROOMS / shared.shards.max(1);
         let core = Core::new(shared, placement, away, handle.clone(), live_in);
-        (Self { core, rooms: Rooms::default(), commands, live }, handle)
+        (Self { core, rooms: Rooms::new(kept, most_empty), commands, live }, handle)
     }
 
     /// Works until `end`, and no longer.
@@ -137,7 +153,7 @@ impl Shard {
                     self.start(&conn, &room, next);
                 }
             } else {
-                return;
+                return self.bound_empty_rooms();
             }
         }
     }
@@ -164,6 +180,9 @@ impl Shard {
             Command::Placed(placement) => self.placed(placement),
             Command::Link { up } => self.link(up),
             Command::Doubt => self.every_room(|room, around| room.back_from_cut(around)),
+            // Whoever asked may be gone with the node.
+            Command::Weigh { told } => drop(told.send(self.weigh())),
+            Command::Lighten { order, told } => drop(told.send(self.lighten(order))),
         }
     }
 
@@ -176,10 +195,10 @@ impl Shard {
                         self.with_room(&room, |machine, around| machine.timer(around, timer));
                     }
                 }
-                Wake::Join { conn, room, since, last } => {
+                Wake::Join { conn, room, since, last, until } => {
                     if self.core.guests.get_mut(&conn.id).is_some_and(|guest| guest.rooms.contains_key(&room))
                     {
-                        self.enter_room(&conn, &room, since, last);
+                        self.enter_listened_room(&conn, &room, since, last, until);
                     }
                 }
                 Wake::Flush(conns) => self.core.flush_these(conns),
@@ -203,5 +222,26 @@ fn take_waiting<T>(queue: &mut mpsc::Receiver<T>, taken: &mut Vec<T>) {
         && let Ok(one) = queue.try_recv()
     {
         taken.push(one);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shard::guests::{Entry, Membership};
+
+    #[tokio::test]
+    async fn a_join_that_waited_for_a_room_forgotten_meanwhile_waits_until_that_is_listened_to() {
+        let (mut shard, _) = scene::shard();
+        let (conn, _held) = scene::connection().await;
+        let room = scene::room("a");
+        assert!(matches!(shard.core.guests.enter(&conn, &room, Op::Leave { id: None }), Entry::Now(_)));
+        let membership = Membership { by_server: false, answer: None };
+        shard.core.guests.get_mut(&conn.id).unwrap().rooms.insert(room.clone(), membership);
+        let until = Instant::now();
+        shard.core.timers.add(until, Wake::Join { conn, room: room.clone(), since: None, last: None, until });
+        shard.wake_due();
+        let hosted = shard.rooms.get(&room).unwrap();
+        assert_eq!((hosted.waiting.len(), hosted.machine.members()), (1, 0));
     }
 }

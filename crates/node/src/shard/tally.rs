@@ -94,6 +94,11 @@ impl Tallies {
         Count { connections, users: users.map(|all| all.len() as u64) }
     }
 
+    /// Connections in the room on other nodes, as far as they told this one.
+    pub(crate) fn elsewhere(&self, key: &RoomKey) -> u64 {
+        self.reported.get(key).into_iter().flat_map(HashMap::values).map(|report| report.count).sum()
+    }
+
     /// This node's number in the room has changed, or its owner has.
     pub(crate) fn changed(&mut self, key: RoomKey) {
         self.untold.insert(key);

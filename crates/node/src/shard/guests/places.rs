@@ -28,6 +28,8 @@ struct Place {
 pub(crate) struct Lane {
     /// One is under way.
     pub(crate) busy: bool,
+    /// What that weighs, in bytes; several publications that go together are one.
+    pub(crate) under_way: u32,
     /// Those behind it.
     // Boxed, since mostly there are none.
     #[allow(clippy::box_collection)]

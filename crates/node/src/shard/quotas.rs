@@ -1,0 +1,60 @@
+//! What a room may use: held where all its publications come by, at the room's owner, and before they are numbered.
+
+use ringway_backplane::message::Publication;
+use ringway_config::{Class, Quota, RoomLimits};
+use ringway_limits::Bucket;
+
+use crate::tenant::{Claim, Spent, TenantHere, TooMuch};
+
+/// A room's limits, and what it has used of them. There only where its class has any.
+#[derive(Debug)]
+pub(crate) struct Quotas {
+    limits: RoomLimits,
+    publish: Bucket,
+    bytes: Bucket,
+}
+
+impl Quotas {
+    pub(crate) fn of(class: &Class) -> Option<Box<Quotas>> {
+        let limits = class.room_limits();
+        let unused = || Bucket::new(Quota { per_second: 0, burst: 1 });
+        (limits != RoomLimits::default())
+            .then(|| Box::new(Quotas { limits, publish: unused(), bytes: unused() }))
+    }
+
+    /// The most members.
+    pub(crate) fn members(&self) -> Option<u64> {
+        self.limits.members
+    }
+
+    fn take(&self, spent: Spent) -> Result<(), TooMuch> {
+        const PUBLISH: &str = "more is published to this room than may be";
+        const BYTES: &str = "more bytes are published to this room than may be";
+        Claim::take_all(&[
+            Claim::new(&self.publish, self.limits.publish, spent.publications, PUBLISH),
+            Claim::new(&self.bytes, self.limits.bytes, spent.bytes_u32(), BYTES),
+        ])
+    }
+}
+
+/// Leaves those that are let through, which are the first ones; why the next isn't. `outside`: they come by no connection
+/// of a node, and nobody has held them against the tenant's limits yet.
+pub(crate) fn let_through(
+    quotas: Option<&Quotas>,
+    outside: Option<&TenantHere>,
+    publications: &mut Vec<Publication>,
+) -> Option<TooMuch> {
+    if quotas.is_none() && outside.is_none() {
+        return None;
+    }
+    for (index, publication) in publications.iter().enumerate() {
+        let spent = Spent { bytes: publication.data.msgpack_len(), publications: 1 };
+        let taken = quotas.map_or(Ok(()), |quotas| quotas.take(spent));
+        let taken = taken.and_then(|()| outside.map_or(Ok(()), |tenant| tenant.usage.spend_outside(spent)));
+        if let Err(over) = taken {
+            publications.truncate(index);
+            return Some(over);
+        }
+    }
+    None
+}
