@@ -15,12 +15,13 @@ use ringway_protocol::{CloseCode, Format, encode_server};
 use ringway_ring::{NodeId, View};
 use ringway_telemetry::admin::Checks;
 use tokio::sync::{Semaphore, watch};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, MissedTickBehavior, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::accept;
 use crate::auth::Directory;
+use crate::limits::{Rates, TIDY};
 use crate::metrics::Metrics;
 use crate::route::Router;
 use crate::settings::{ExtraRoutes, GatewayParts, GatewaySettings};
@@ -49,6 +50,7 @@ pub(crate) struct Gateway {
     pub(crate) router: Router,
     pub(crate) tunnels: Arc<Tunnels>,
     pub(crate) metrics: Metrics,
+    pub(crate) rates: Rates,
     pub(crate) handshakes: Semaphore,
     /// Upgrades that were answered and whose sockets are still hyper's, and refused ones that are being told.
     pub(crate) upgrades: TaskTracker,
@@ -114,11 +116,13 @@ impl GatewayHandle {
             router: Router::new(view.clone(), local, metrics.clone(), stop.clone()),
             tunnels: Tunnels::new(last_words(), metrics.tunnels.clone()),
             metrics,
+            rates: Rates::default(),
             handshakes: Semaphore::new(HANDSHAKES),
             upgrades: TaskTracker::new(),
             requests: TaskTracker::new(),
             refusing: AtomicBool::new(false),
         });
+        tasks.spawn(end.clone().run_until_cancelled_owned(tidy(Arc::clone(&gateway))));
         let handling = Arc::clone(&gateway);
         let handler = move |request, peer| accept::answer(Arc::clone(&handling), request, peer);
         tasks.spawn(serve::serve(listener, handler, http, end.clone(), tasks.clone()));
@@ -169,6 +173,16 @@ impl GatewayHandle {
         // Connections without a request wait for nothing.
         let _: Result<(), _> = timeout(LAST_ANSWERS, tasks.wait()).await;
         gateway.router.close().await;
+    }
+}
+
+/// Forgets now and then what is full again, for ever.
+async fn tidy(gateway: Arc<Gateway>) {
+    let mut ticks = tokio::time::interval(TIDY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        gateway.rates.tidy();
     }
 }
 

@@ -13,6 +13,7 @@ mod api;
 mod auth;
 mod clock;
 mod gateway;
+mod limits;
 mod metrics;
 mod route;
 mod settings;
@@ -22,4 +23,4 @@ mod tunnel;
 
 pub use auth::{Directory, DirectoryError, alg};
 pub use gateway::GatewayHandle;
-pub use settings::{ExtraRoutes, GatewayParts, GatewaySettings, LocalNode};
+pub use settings::{ExtraRoutes, GatewayParts, GatewaySettings, LocalNode, Place, Refusal};

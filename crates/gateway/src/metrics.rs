@@ -10,10 +10,14 @@ use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
-use ringway_protocol::Code;
+use ringway_protocol::{Code, TenantId};
+use ringway_telemetry::BoundedLabels;
 
 type Labels<const N: usize> = [(&'static str, String); N];
 type Outcomes = Family<Labels<1>, Counter>;
+
+/// Tenants that have labels of their own; all others are `other`.
+const TENANTS: usize = 100;
 
 /// All metrics of a gateway.
 #[derive(Clone, Debug)]
@@ -22,6 +26,7 @@ pub(crate) struct Metrics {
     upgrades: Outcomes,
     attempts: Outcomes,
     requests: Family<Labels<2>, Counter>,
+    limited: Limited,
     handshakes: Gauge,
     /// What nearly every connection counts.
     taken: Taken,
@@ -46,6 +51,7 @@ impl Metrics {
             |family: &Outcomes, outcome: &str| family.get_or_create_owned(&[("outcome", outcome.to_owned())]);
         let metrics = Self {
             tunnels: TunnelMetrics::register(registry),
+            limited: Limited::default(),
             handshakes: Gauge::default(),
             taken: Taken {
                 tunnel: of(&upgrades, "tunnel"),
@@ -74,6 +80,7 @@ impl Metrics {
         );
         registry.register("handshakes", "Upgrades under way", metrics.handshakes.clone());
         registry.register_collector(Box::new(Shortages(shortages)));
+        registry.register_collector(Box::new(metrics.limited.clone()));
         metrics
     }
 
@@ -95,6 +102,15 @@ impl Metrics {
     /// An application's own codes are one outcome: their number isn't bounded.
     pub(crate) fn refused(&self, code: &Code) {
         self.not_taken(if matches!(code, Code::App(_) | Code::Other(_)) { "app" } else { code.as_str() });
+    }
+
+    /// An upgrade or a call that wasn't done. Counted for the tenant where it was for one of its limits.
+    pub(crate) fn limited(&self, tenant: &TenantId, code: &Code) {
+        if matches!(code, Code::LimitConnections | Code::LimitRate) {
+            let labels =
+                [("code", code.as_str().into()), ("tenant", self.limited.tenants.get(tenant.as_str()))];
+            self.limited.counts.get_or_create(&labels).inc();
+        }
     }
 
     fn not_taken(&self, outcome: &str) {
@@ -126,6 +142,28 @@ impl Metrics {
 
 fn request_labels(route: &'static str, class: &str) -> Labels<2> {
     [("route", route.to_owned()), ("status", class.to_owned())]
+}
+
+/// What was refused for limits, by code and tenant. Exposed with nothing in it too, as whoever writes alerts expects.
+#[derive(Clone, Debug)]
+struct Limited {
+    counts: Family<[(&'static str, Arc<str>); 2], Counter>,
+    tenants: Arc<BoundedLabels>,
+}
+
+impl Default for Limited {
+    fn default() -> Self {
+        Self { counts: Family::default(), tenants: Arc::new(BoundedLabels::new(TENANTS)) }
+    }
+}
+
+impl Collector for Limited {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let help =
+            "Upgrades and publications that were refused for a limit of the tenant, its users or its rooms";
+        let kind = self.counts.metric_type();
+        self.counts.encode(encoder.encode_descriptor("limited", help, None, kind)?)
+    }
 }
 
 /// Connections that couldn't be accepted for want of descriptors or memory.
@@ -248,6 +286,9 @@ mod tests {
         metrics.refused(&Code::BadOrigin);
         metrics.refused(&Code::app("mine").expect("a code"));
         metrics.attempt("ok");
+        let acme = "acme".parse().expect("a tenant");
+        metrics.limited(&acme, &Code::LimitRate);
+        metrics.limited(&acme, &Code::Unavailable);
         metrics.request("/v1/messages", StatusCode::CREATED);
         metrics.tunnels.to_node(5);
         metrics.tunnels.began();
@@ -262,6 +303,7 @@ mod tests {
             "ringway_gateway_upgrades_total{outcome=\"tunnel\"} 1",
             "ringway_gateway_upgrades_total{outcome=\"bad_origin\"} 1",
             "ringway_gateway_upgrades_total{outcome=\"app\"} 1",
+            "ringway_gateway_limited_total{code=\"limit_rate\",tenant=\"acme\"} 1",
             "ringway_gateway_route_attempts_total{outcome=\"ok\"} 1",
             "ringway_gateway_http_requests_total{route=\"/v1/messages\",status=\"2xx\"} 1",
         ] {

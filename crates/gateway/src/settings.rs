@@ -2,12 +2,14 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::{Method, Response};
 use ringway_auth::Ticket;
 use ringway_backplane::Backplane;
+use ringway_protocol::Code;
 use ringway_ring::{NodeId, View};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -54,10 +56,27 @@ pub trait LocalNode: Send + Sync + 'static {
     /// Its name, as it announces itself.
     fn id(&self) -> &NodeId;
 
-    /// Takes a connection whose upgrade was answered: the socket, what the client sent right behind its request, and
-    /// the ticket, as yet unused. Doesn't block.
-    fn take(&self, socket: TcpStream, early: Bytes, ticket: Ticket);
-
-    /// Whether it takes connections now. Asked before the upgrade is answered.
+    /// Whether it takes connections now; if not, another node is asked.
     fn accepts(&self) -> bool;
+
+    /// Takes a place for a connection, before its upgrade is answered. The ticket is as yet unused.
+    ///
+    /// # Errors
+    /// What the client is told: its tenant or its user has as many connections as it may. No other node is asked.
+    fn admit(&self, ticket: Ticket) -> Result<Box<dyn Place>, Refusal>;
+}
+
+/// A place for a connection whose upgrade is being answered. Dropped, it is given back.
+pub trait Place: Send + 'static {
+    /// Takes the connection: the socket, and what the client sent right behind its request. Doesn't block.
+    fn take(self: Box<Self>, socket: TcpStream, early: Bytes);
+}
+
+/// What a node says to a connection that it doesn't take, and that no other is to take either.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// Why.
+    pub code: Code,
+    /// After which asking again may help. None: it won't.
+    pub retry: Option<Duration>,
 }

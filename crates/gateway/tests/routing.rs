@@ -279,8 +279,12 @@ async fn a_draining_node_gets_nobody() {
 #[tokio::test]
 async fn a_node_of_this_process_takes_the_socket_itself() {
     let (taken, mut arrivals) = tokio::sync::mpsc::unbounded_channel();
-    let inside =
-        Arc::new(Inside { id: "in".parse().expect("an id"), accepting: AtomicBool::new(true), taken });
+    let inside = Arc::new(Inside {
+        id: "in".parse().expect("an id"),
+        accepting: AtomicBool::new(true),
+        refusing: Default::default(),
+        taken,
+    });
     let local: Arc<dyn LocalNode> = Arc::clone(&inside) as _;
     let mut world = World::with(OPEN, |_, parts| parts.local.push(local)).await;
     let outside = Node::start().await;

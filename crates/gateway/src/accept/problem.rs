@@ -10,6 +10,8 @@ use http_body_util::Full;
 use ringway_protocol::Code;
 use serde_json::json;
 
+use crate::Refusal;
+
 /// A refusal. What it says is for people; it never repeats a token, nor what a client sent.
 #[derive(Debug, Clone)]
 pub(crate) struct Problem {
@@ -46,6 +48,12 @@ impl Problem {
     pub(crate) fn wrong_method(allow: &'static str) -> Self {
         let problem = Self::bad_request(format!("this path takes {allow}"));
         Self { status: StatusCode::METHOD_NOT_ALLOWED, allow: Some(allow), ..problem }
+    }
+
+    /// What a node of the cluster said.
+    pub(crate) fn of_node(Refusal { code, retry }: Refusal) -> Self {
+        let meaning = code.meaning();
+        Self { retry, ..Self::new(code, meaning) }
     }
 
     pub(crate) fn with_status(self, status: StatusCode) -> Self {

@@ -16,13 +16,15 @@ use ringway_auth::{Mode, Ticket};
 use ringway_edge::refuse;
 use ringway_edge::serve::Takeover;
 use ringway_edge::upgrade::{self, Upgrade};
-use ringway_protocol::{Code, close};
+use ringway_protocol::{Code, Format, close};
 use tracing::{Instrument as _, Span};
 
 use super::problem::RETRY;
 use super::{Page, Parameters, Problem, Query};
+use crate::auth::Client;
 use crate::clock::now_s;
 use crate::gateway::Gateway;
+use crate::limits;
 use crate::route::Way;
 use crate::trace;
 use crate::tunnel::Ends;
@@ -57,7 +59,7 @@ pub(super) async fn answer(
                 Way::Tunnel(_) => gateway.metrics.tunnelled(),
                 Way::Local(_) => gateway.metrics.local(),
             }
-            upgraded(&upgrade, hand_over(&gateway, request, ticket, way, span.clone()))
+            upgraded(&upgrade, hand_over(&gateway, request, ticket.format, way, span.clone()))
         }
         Err(problem) => {
             gateway.metrics.refused(&problem.code);
@@ -93,10 +95,27 @@ async fn admit(
     if !Page::of(&head.headers).is_admitted(&client.tenant.origins) {
         return Err(Problem::new(Code::BadOrigin, "the tenant does not admit pages of this origin"));
     }
+    let admitted = take_place(gateway, &client, parameters, upgrade, peer, span).await;
+    admitted.inspect_err(|problem| gateway.metrics.limited(&client.tenant.id, &problem.code))
+}
+
+/// A place for a client that is known: within the limits of its tenant and user, and at a node that takes it.
+async fn take_place(
+    gateway: &Gateway,
+    client: &Client,
+    parameters: Parameters,
+    upgrade: &Upgrade,
+    peer: SocketAddr,
+    span: &Span,
+) -> Result<(Ticket, Way), Problem> {
+    let Client { tenant, identity } = client;
+    // Before any work that others would notice.
+    gateway.rates.connect(tenant, identity.user.as_ref())?;
+    limits::place(tenant, || gateway.router.view().connections_of(&tenant.id))?;
     let session = upgrade.session.as_deref();
-    let ticket = gateway.tickets.issue(&client, parameters, session, (upgrade.format, Mode::Tunnel), peer);
+    let ticket = gateway.tickets.issue(client, parameters, session, (upgrade.format, Mode::Tunnel), peer);
     trace::admitted(span, &ticket);
-    let way = gateway.router.find(&client.tenant.pool, &ticket, &gateway.tickets).await?;
+    let way = gateway.router.find(&tenant.pool, &ticket, &gateway.tickets).await?;
     Ok((ticket, way))
 }
 
@@ -119,17 +138,17 @@ fn upgraded(upgrade: &Upgrade, takeover: Takeover) -> Response<Full<Bytes>> {
 fn hand_over(
     gateway: &Gateway,
     mut request: Request<Incoming>,
-    ticket: Ticket,
+    format: Format,
     way: Way,
     span: Span,
 ) -> Takeover {
     let (tunnels, coming) = (Arc::clone(&gateway.tunnels), gateway.upgrades.token());
     Takeover::new(&mut request, move |client, from_client| {
         match way {
-            Way::Local(node) => span.in_scope(|| node.take(client, from_client, ticket)),
+            Way::Local(place) => span.in_scope(|| place.take(client, from_client)),
             Way::Tunnel(hop) => {
                 let (node, from_node) = (hop.socket, hop.early);
-                tunnels.start(Ends { client, from_client, node, from_node, format: ticket.format });
+                tunnels.start(Ends { client, from_client, node, from_node, format });
             }
         }
         // A gateway that ends waits for this before it tells its tunnels.

@@ -9,7 +9,7 @@ use ringway_backplane::message::{Direct, Publication};
 use ringway_protocol::{Code, RoomName, UserId};
 
 use super::publication::{Details, PAYLOAD_LIMIT, Placed};
-use super::{Call, body};
+use super::{Call, Sent, body};
 use crate::accept::{Problem, Query, room_name, user};
 use crate::clock::now_ms;
 
@@ -50,8 +50,11 @@ pub(super) async fn post(call: &Call<'_>, incoming: Incoming) -> Result<Placed, 
     let publication = details.with(payload, from, now_ms());
     match to {
         To::Room(room) => {
-            let placed = call.publish(&room, vec![publication]).await?;
-            Ok(placed.into_iter().next().map(Placed::from).unwrap_or_default())
+            let Sent { placed, refused } = call.publish(&room, vec![publication]).await?;
+            match refused {
+                Some(problem) => Err(problem),
+                None => Ok(placed.into_iter().next().map(Placed::from).unwrap_or_default()),
+            }
         }
         To::User(user) => to_connections(call, Some(user), publication),
         To::All => to_connections(call, None, publication),
@@ -66,6 +69,7 @@ fn to_connections(
     publication: Publication,
 ) -> Result<Placed, Problem> {
     let tenant = call.caller.tenant();
+    call.gateway.rates.publish_to_connections(tenant, publication.data.msgpack_len())?;
     let direct = Direct {
         tenant: tenant.id.clone(),
         user,

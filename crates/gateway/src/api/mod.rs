@@ -10,6 +10,7 @@ mod publish;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
@@ -23,6 +24,7 @@ use ringway_ring::View;
 use serde::Serialize;
 use tracing::{Instrument as _, Span};
 
+use crate::Refusal;
 use crate::accept::{self, Page, Problem, Query};
 use crate::auth::Caller;
 use crate::clock::now_s;
@@ -54,21 +56,46 @@ impl Call<'_> {
         }
     }
 
-    /// Publishes to one room, in this order; an answer for each.
-    async fn publish(
-        &self,
-        room: &RoomName,
-        publications: Vec<Publication>,
-    ) -> Result<Vec<Published>, Problem> {
+    /// Publishes to one room, in this order: as many, from the first on, as limits let through.
+    ///
+    /// # Errors
+    /// None was published, or of none is known that it was.
+    async fn publish(&self, room: &RoomName, mut publications: Vec<Publication>) -> Result<Sent, Problem> {
+        let tenant = self.caller.tenant();
+        let mut refused = None;
+        for (index, publication) in publications.iter().enumerate() {
+            let bytes = publication.data.msgpack_len();
+            if let Err(problem) = self.gateway.rates.publish(tenant, self.caller.user(), bytes) {
+                publications.truncate(index);
+                refused = Some(problem);
+                break;
+            }
+        }
         let count = publications.len();
-        match self.asker().ask(self.caller.tenant(), room, Ask::Publish { publications }).await? {
-            Answer::Published(placed) if placed.len() == count => Ok(placed),
+        if count == 0 {
+            return Ok(Sent { placed: Vec::new(), refused });
+        }
+        match self.asker().ask(tenant, room, Ask::Publish { publications }).await? {
+            Answer::Published(placed) if placed.len() == count => Ok(Sent { placed, refused }),
+            Answer::Limited { published, retry_ms } if published.len() < count => {
+                let retry = retry_ms.map(Duration::from_millis);
+                let refused = Problem::of_node(Refusal { code: Code::LimitRate, retry });
+                Ok(Sent { placed: published, refused: Some(refused) })
+            }
             _ => Err(Problem::new(
                 Code::Internal,
                 "the room's node gave another answer than that to a publication",
             )),
         }
     }
+}
+
+/// What became of publications to one room.
+struct Sent {
+    /// Of the first of them, one for each.
+    placed: Vec<Published>,
+    /// Why the others surely weren't published, where there are others.
+    refused: Option<Problem>,
 }
 
 pub(crate) async fn answer(
@@ -97,6 +124,7 @@ pub(crate) async fn answer(
                 Call { gateway, view, head: &head, query, caller, peer, span: span.clone(), traceparent };
             let outcome = call.run(kind, body).instrument(span).await;
             if let Err(problem) = &outcome {
+                gateway.metrics.limited(&call.caller.tenant().id, &problem.code);
                 call.span.record("error.type", problem.code.as_str());
             }
             (true, outcome)

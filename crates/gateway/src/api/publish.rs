@@ -16,7 +16,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::publication::{Item, Placed};
-use super::{Call, body};
+use super::{Call, Sent, body};
 use crate::accept::Problem;
 use crate::clock::now_ms;
 
@@ -99,25 +99,33 @@ fn read(call: &Call<'_>, item: &RawValue) -> Result<(RoomName, Publication), Pro
 
 async fn to_room(call: &Call<'_>, room: RoomName, share: Share) -> Vec<(usize, Outcome)> {
     let mut outcomes = Vec::with_capacity(share.len());
-    let mut failed = false;
+    // What ended it, if anything did: nothing later is sent, or it could overtake what its sender sends again.
+    let mut over: Option<Problem> = None;
     for question in questions(share) {
         let (indexes, publications): (Vec<_>, Vec<_>) = question.into_iter().unzip();
-        let placed = if failed {
-            // After something whose outcome is unknown it could overtake that.
-            Err(Problem::unavailable("an earlier publication to the room failed, so this one was not sent"))
-        } else {
-            call.publish(&room, publications).await
-        };
-        match placed {
-            Ok(placed) => {
-                let placed = placed.into_iter().map(|placed| Outcome::Placed(Placed::from(placed)));
-                outcomes.extend(indexes.into_iter().zip(placed));
-            }
-            Err(problem) => {
-                failed = true;
-                outcomes.extend(indexes.into_iter().map(|index| (index, Outcome::refused(&problem))));
+        let mut indexes = indexes.into_iter();
+        if over.is_none() {
+            match call.publish(&room, publications).await {
+                Ok(Sent { placed, refused }) => {
+                    let placed = placed.into_iter().map(|placed| Outcome::Placed(Placed::from(placed)));
+                    // Not `zip`, which would take one index more than there are places.
+                    outcomes.extend(placed.map_while(|placed| Some((indexes.next()?, placed))));
+                    over = refused;
+                }
+                Err(problem) => {
+                    outcomes.extend(indexes.by_ref().map(|index| (index, Outcome::refused(&problem))));
+                    over = Some(Problem::unavailable(
+                        "an earlier publication to the room failed, so this one was not sent",
+                    ));
+                }
             }
         }
+        if let Some(problem) = &over {
+            outcomes.extend(indexes.map(|index| (index, Outcome::refused(problem))));
+        }
+    }
+    if let Some(problem) = &over {
+        call.gateway.metrics.limited(&call.caller.tenant().id, &problem.code);
     }
     outcomes
 }

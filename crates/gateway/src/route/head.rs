@@ -4,12 +4,18 @@
 //! understood the request can't know the right `Sec-WebSocket-Accept`, and any other answer isn't an upgrade,
 //! whatever it looks like.
 
+use std::time::Duration;
+
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt};
+
+use crate::Refusal;
 
 /// More than any node's head has; a longer one is refused.
 const LIMIT: usize = 8 * 1024;
 const HEADERS: usize = 32;
+const CODE: &str = "ringway-code";
+const RETRY: &str = "ringway-retry";
 
 /// Why an answer isn't the upgrade that was asked for.
 #[derive(Debug, thiserror::Error)]
@@ -18,6 +24,9 @@ pub(crate) enum BadHead {
     Io(#[from] std::io::Error),
     #[error("the node answered {0}")]
     Status(u16),
+    /// 429 with `Ringway-Code`, and `Ringway-Retry` in milliseconds: a refusal for the client, whoever is asked.
+    #[error("the node answered {}", .0.code)]
+    Limited(Refusal),
     #[error("the node's answer is not the upgrade that was asked for: {0}")]
     Wrong(&'static str),
 }
@@ -58,6 +67,9 @@ fn check(read: &[u8], expected: Expected<'_>) -> Result<Option<usize>, BadHead> 
     // A refusal is one as soon as its status is there.
     match response.code {
         Some(101) | None => {}
+        // Its head says more, once it is whole.
+        Some(429) if parsed.is_partial() => return Ok(None),
+        Some(429) => return Err(limited(response.headers).map_or(BadHead::Status(429), BadHead::Limited)),
         Some(status) => return Err(BadHead::Status(status)),
     }
     let httparse::Status::Complete(length) = parsed else { return Ok(None) };
@@ -82,6 +94,16 @@ fn check(read: &[u8], expected: Expected<'_>) -> Result<Option<usize>, BadHead> 
 
 fn values<'a>(headers: &'a [httparse::Header<'a>], name: &'a str) -> impl Iterator<Item = &'a [u8]> {
     headers.iter().filter(move |header| header.name.eq_ignore_ascii_case(name)).map(|header| header.value)
+}
+
+/// What a 429 says. None: not what a node's says.
+fn limited(headers: &[httparse::Header<'_>]) -> Option<Refusal> {
+    let code = only(headers, CODE).ok()??.parse().ok()?;
+    let retry = match only(headers, RETRY).ok()? {
+        Some(milliseconds) => Some(Duration::from_millis(milliseconds.parse().ok()?)),
+        None => None,
+    };
+    Some(Refusal { code, retry })
 }
 
 /// The value of a header that may be there once.
@@ -139,6 +161,30 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_429_with_a_code_is_for_the_client() {
+        let told = async |headers: &str| match answer(&format!("HTTP/1.1 429 No\r\n{headers}\r\n")).await {
+            Err(BadHead::Limited(Refusal { code, retry })) => Ok((code.to_string(), retry)),
+            Err(BadHead::Status(status)) => Err(status),
+            other => panic!("{other:?}"),
+        };
+        let (connections, rate) = ("limit_connections".to_owned(), "limit_rate".to_owned());
+        let retry = Some(Duration::from_millis(1_500));
+        let head = "Ringway-Code: limit_connections\r\n";
+        assert_eq!(told(head).await, Ok((connections.clone(), None)));
+        assert_eq!(told(&format!("{head}ringway-retry: 1500\r\n")).await, Ok((connections, retry)));
+        assert_eq!(told("X: y\r\nringway-code: limit_rate\r\n").await, Ok((rate, None)));
+        for strange in [
+            "",
+            "Ringway-Code: of_tomorrow\r\n",
+            "Ringway-Code: limit_rate\r\nRingway-Code: limit_rate\r\n",
+            "Ringway-Code: limit_rate\r\nRingway-Retry: soon\r\n",
+            "Ringway-Code: limit_rate\r\nRingway-Retry: -1\r\n",
+        ] {
+            assert_eq!(told(strange).await, Err(429), "{strange}");
+        }
+    }
+
+    #[tokio::test]
     async fn anything_else_is_refused() {
         for (from, to) in [
             ("right", "wrong"),
@@ -159,6 +205,8 @@ mod tests {
         assert!(matches!(answer(&refusal).await, Err(BadHead::Status(426))));
         assert!(matches!(answer("HTTP/1.1 503 Busy\r\n").await, Err(BadHead::Status(503))));
         assert!(matches!(answer(&GOOD[..GOOD.len() - 2]).await, Err(BadHead::Io(_))));
+        let broken = "HTTP/1.1 429 Busy\r\nRingway-Code: limit_rate\r\n";
+        assert!(matches!(answer(broken).await, Err(BadHead::Io(_))));
         let long = GOOD.replace("upgrade:", &format!("x: {}\r\nupgrade:", "y".repeat(LIMIT)));
         assert!(matches!(answer(&long).await, Err(BadHead::Wrong(_))));
         let many = GOOD.replace("upgrade:", &format!("{}upgrade:", "x: y\r\n".repeat(HEADERS)));

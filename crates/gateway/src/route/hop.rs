@@ -17,6 +17,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::head::{self, BadHead, Expected};
+use crate::Refusal;
 
 /// For a name's look-up and the connection together. Just under a second: a lost SYN is sent again only after
 /// one, and by then the next node should have been asked.
@@ -28,6 +29,10 @@ pub(crate) const ATTEMPT: Duration = Duration::from_secs(2);
 const PROBE_AFTER: Duration = Duration::from_secs(15);
 const PROBE_EVERY: Duration = Duration::from_secs(5);
 const PROBES: u32 = 3;
+/// What the kernel may keep of a node's bytes for a client that reads slowly, as it is asked for; it takes twice that, with
+/// its own words. Left to itself it grows with a fast stream to tens of megabytes, and what it holds is as late. A tunnel has
+/// one client's bytes: this is enough for 30 MB/s to it from a node that is a millisecond away.
+const RECEIVED: usize = 32 * 1024;
 /// Version and mode of the hop.
 pub(crate) const HOP: &str = "1; tunnel";
 
@@ -64,6 +69,9 @@ pub(crate) enum HopError {
     /// It answered that it doesn't want the connection.
     #[error("the node answered {0}")]
     Refused(u16),
+    /// It answered that this client may not have the connection: not here, and not elsewhere.
+    #[error("the node answered {}", .0.code)]
+    Limited(Refusal),
     /// It answered nonsense, or broke off.
     #[error(transparent)]
     Answer(BadHead),
@@ -75,9 +83,9 @@ impl HopError {
         matches!(self, Self::Unreachable(_) | Self::Timeout)
     }
 
-    /// Whether nodes answer so in the course of things: one that leaves, or is full.
+    /// Whether nodes answer so in the course of things: one that leaves, or is full, or holds somebody to a limit.
     pub(crate) fn is_ordinary(&self) -> bool {
-        matches!(self, Self::Refused(503))
+        matches!(self, Self::Refused(503) | Self::Limited(_))
     }
 
     /// For metrics.
@@ -87,6 +95,7 @@ impl HopError {
             Self::Unreachable(_) => "unreachable",
             Self::Timeout => "timeout",
             Self::Refused(_) => "refused",
+            Self::Limited(_) => "limited",
             Self::Answer(_) => "bad_answer",
         }
     }
@@ -108,10 +117,11 @@ pub(crate) async fn connect(
     Ok(socket)
 }
 
-/// Frames are small and wait for nothing. And a node whose machine is gone sends no reset: without probes a tunnel to it
+/// Frames are small and wait for nothing, nor for long in buffers. And a node whose machine is gone sends no reset: without probes a tunnel to it
 /// would stand until its client loses patience.
 fn tune(socket: &TcpStream) -> io::Result<()> {
     socket.set_nodelay(true)?;
+    SockRef::from(socket).set_recv_buffer_size(RECEIVED)?;
     let probes = TcpKeepalive::new().with_time(PROBE_AFTER).with_interval(PROBE_EVERY).with_retries(PROBES);
     SockRef::from(socket).set_tcp_keepalive(&probes)
 }
@@ -125,6 +135,7 @@ pub(crate) async fn upgrade(mut socket: TcpStream, ask: Ask<'_>) -> Result<Hop, 
     match head::read(&mut socket, expected).await {
         Ok(early) => Ok(Hop { socket, early }),
         Err(BadHead::Status(status)) => Err(HopError::Refused(status)),
+        Err(BadHead::Limited(refusal)) => Err(HopError::Limited(refusal)),
         Err(other) => Err(HopError::Answer(other)),
     }
 }

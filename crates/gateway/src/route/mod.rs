@@ -1,8 +1,9 @@
 //! From a ticket to a node that takes it.
 //!
 //! The slot's owner in the gateway's own view is asked first, then the nodes after it on the ring: any node can serve
-//! any room, so a client is turned away only when three have failed or four seconds have passed. Nothing of the
-//! client's has been answered or forwarded until then.
+//! any room, so a client is turned away only when three have failed or four seconds have passed, or when one says that the
+//! client's tenant or user is at a limit, which holds at the others too. Nothing of the client's has been answered or
+//! forwarded until then.
 
 mod address;
 mod head;
@@ -25,12 +26,12 @@ use address::Addresses;
 pub(crate) use hop::{Hop, HopError};
 use shunned::Shunned;
 
-use crate::LocalNode;
 use crate::accept::Problem;
 use crate::clock::now_s;
 use crate::metrics::Metrics;
 use crate::ticket::{Tickets, slot};
 use crate::trace;
+use crate::{LocalNode, Place};
 
 /// How many nodes are tried for one upgrade.
 const TRIES: usize = 3;
@@ -42,7 +43,7 @@ pub(crate) enum Way {
     /// Over the network.
     Tunnel(Hop),
     /// In this process.
-    Local(Arc<dyn LocalNode>),
+    Local(Box<dyn Place>),
 }
 
 /// Finds nodes for upgrades.
@@ -89,12 +90,13 @@ impl Router {
         let deadline = Instant::now() + LIMIT;
         for node in nodes {
             if let Some(local) = self.local.iter().find(|local| *local.id() == node.id) {
-                if local.accepts() {
-                    self.metrics.attempt("local");
-                    return Ok(Way::Local(Arc::clone(local)));
+                if !local.accepts() {
+                    self.metrics.attempt("refused");
+                    continue;
                 }
-                self.metrics.attempt("refused");
-                continue;
+                let admitted = local.admit(ticket.clone());
+                self.metrics.attempt(if admitted.is_ok() { "local" } else { "limited" });
+                return admitted.map(Way::Local).map_err(Problem::of_node);
             }
             let limit = hop::ATTEMPT.min(deadline.saturating_duration_since(Instant::now()));
             if limit < hop::CONNECT {
@@ -108,6 +110,7 @@ impl Router {
             match attempt {
                 Ok(hop) => return Ok(Way::Tunnel(hop)),
                 Err(HopError::Exhausted(_)) => break,
+                Err(HopError::Limited(refusal)) => return Err(Problem::of_node(refusal)),
                 Err(_) => {}
             }
         }

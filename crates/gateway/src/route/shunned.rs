@@ -117,6 +117,7 @@ mod tests {
             state: NodeState::Serving,
             connections: 0,
             rooms: 0,
+            tenants: Vec::new(),
             version: String::new(),
         }
     }

@@ -11,6 +11,7 @@ mod pipe;
 mod registry;
 
 use std::future::Future;
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -18,6 +19,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ringway_protocol::codec::Format;
+use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
 
@@ -36,6 +38,10 @@ const FRAME_END: Duration = Duration::from_secs(2);
 /// How long a client may take to read its last bytes and end its side. Only then is the socket closed: with
 /// bytes of the client's unread, closing would send a reset, which destroys the close frame on its way.
 const LINGER: Duration = Duration::from_secs(2);
+
+/// How much of what goes to a client the kernel may keep unsent. Left to itself it takes up to 4 MB, which a slow client reads
+/// seconds later, and which nobody can take back from it. What is on its way isn't counted, so it slows no client down.
+const UNSENT: u32 = 16 * 1024;
 
 /// The two sockets of a tunnel, and what came early on each.
 pub(crate) struct Ends {
@@ -86,6 +92,8 @@ impl Tunnel {
     fn new(ends: Ends, tunnels: Arc<Tunnels>) -> Self {
         let mut boundary = Boundary::default();
         boundary.pass(&ends.from_node);
+        // A socket that refuses this is about to fail anyway.
+        let _: io::Result<()> = SockRef::from(&ends.client).set_tcp_notsent_lowat(UNSENT);
         tunnels.metrics().began();
         Self {
             client: ends.client,

@@ -13,7 +13,7 @@ use ringway_auth::{Claims, Grant, TicketKey, mint_hs256};
 use ringway_backplane::Backplane;
 use ringway_backplane::memory::Hub;
 use ringway_config::Config;
-use ringway_gateway::{Directory, GatewayHandle, GatewayParts, GatewaySettings, LocalNode};
+use ringway_gateway::{Directory, GatewayHandle, GatewayParts, GatewaySettings, LocalNode, Place, Refusal};
 use ringway_protocol::{Pattern, RoomName, TenantId};
 use ringway_ring::{Announcement, Membership, NodeId, NodeState, Slot, View};
 use tokio::sync::watch;
@@ -134,6 +134,7 @@ pub(crate) fn announcement(id: &str, advertise: impl Display) -> Announcement {
         state: NodeState::Serving,
         connections: 0,
         rooms: 0,
+        tenants: Vec::new(),
         version: "1".to_owned(),
     }
 }
@@ -215,20 +216,38 @@ pub(crate) async fn black_hole() -> BlackHole {
 pub(crate) struct Inside {
     pub(crate) id: NodeId,
     pub(crate) accepting: std::sync::atomic::AtomicBool,
-    pub(crate) taken:
-        tokio::sync::mpsc::UnboundedSender<(tokio::net::TcpStream, bytes::Bytes, ringway_auth::Ticket)>,
+    pub(crate) refusing: std::sync::Mutex<Option<Refusal>>,
+    pub(crate) taken: Taken,
 }
+
+/// What a node inside was handed.
+type Taken = tokio::sync::mpsc::UnboundedSender<(tokio::net::TcpStream, bytes::Bytes, ringway_auth::Ticket)>;
 
 impl LocalNode for Inside {
     fn id(&self) -> &NodeId {
         &self.id
     }
 
-    fn take(&self, socket: tokio::net::TcpStream, early: bytes::Bytes, ticket: ringway_auth::Ticket) {
-        self.taken.send((socket, early, ticket)).expect("the test waits for it");
-    }
-
     fn accepts(&self) -> bool {
         self.accepting.load(std::sync::atomic::Ordering::SeqCst)
+    }
+
+    fn admit(&self, ticket: ringway_auth::Ticket) -> Result<Box<dyn Place>, Refusal> {
+        match self.refusing.lock().expect("not poisoned").clone() {
+            Some(refusal) => Err(refusal),
+            None => Ok(Box::new(Held { taken: self.taken.clone(), ticket })),
+        }
+    }
+}
+
+/// A place at a node inside.
+struct Held {
+    taken: Taken,
+    ticket: ringway_auth::Ticket,
+}
+
+impl Place for Held {
+    fn take(self: Box<Self>, socket: tokio::net::TcpStream, early: bytes::Bytes) {
+        self.taken.send((socket, early, self.ticket)).expect("the test waits for it");
     }
 }
