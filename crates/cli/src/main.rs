@@ -1,6 +1,7 @@
 //! The binary `ringway`: wires the parts together and holds no decisions of its own.
 
 mod args;
+mod buffers;
 mod carried;
 mod commands;
 mod configuration;

@@ -10,8 +10,8 @@ use ringway_auth::Ticket;
 use ringway_backplane::nats::{self, NatsSettings};
 use ringway_backplane::{Backplane, memory};
 use ringway_config::{Auth, Config, Tenants};
-use ringway_gateway::{Directory, GatewayHandle, GatewayParts, GatewaySettings, LocalNode};
-use ringway_node::{Door, Node, NodeMetrics, NodeParts, NodeSettings};
+use ringway_gateway::{Directory, GatewayHandle, GatewayParts, GatewaySettings, LocalNode, Place, Refusal};
+use ringway_node::{Door, Entry, NoPlace, Node, NodeMetrics, NodeParts, NodeSettings};
 use ringway_ring::{NodeId, View};
 use ringway_telemetry::admin::{Admin, AdminParts, Checks};
 use ringway_telemetry::{Guard, LogSettings, Metrics, TelemetrySettings};
@@ -20,6 +20,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::buffers;
 use crate::carried;
 use crate::configuration;
 use crate::descriptors::{self, Descriptors};
@@ -114,6 +115,7 @@ impl Process {
             public_url: settings.public_url.as_ref().map(ToString::to_string),
             weight: settings.weight,
             max_connections: usize::try_from(max_connections).unwrap_or(usize::MAX),
+            buffers: settings.buffers.unwrap_or_else(buffers::by_default),
             open: self.auth == Auth::Off,
         };
         self.metrics.register(labels, |registry| carried::register(registry, backplane.clone()));
@@ -238,12 +240,24 @@ impl LocalNode for Local {
         self.0.id()
     }
 
-    fn take(&self, socket: TcpStream, early: Bytes, ticket: Ticket) {
-        self.0.take(socket, early, ticket, ringway_telemetry::current_traceparent().as_deref());
-    }
-
     fn accepts(&self) -> bool {
         self.0.accepts()
+    }
+
+    fn admit(&self, ticket: Ticket) -> Result<Box<dyn Place>, Refusal> {
+        match self.0.admit(ticket) {
+            Ok(entry) => Ok(Box::new(Held(entry))),
+            Err(NoPlace { code, retry, .. }) => Err(Refusal { code, retry }),
+        }
+    }
+}
+
+/// A place at a node of this process.
+struct Held(Entry);
+
+impl Place for Held {
+    fn take(self: Box<Self>, socket: TcpStream, early: Bytes) {
+        self.0.take(socket, early, ringway_telemetry::current_traceparent().as_deref());
     }
 }
 
