@@ -6,9 +6,11 @@ use std::process::Command;
 /// What nodes and gateways stand on. Not on each other.
 const BELOW_THE_TWO: &[&str] = &[
     "ringway-edge",
+    "ringway-limits",
     "ringway-backplane",
     "ringway-auth",
     "ringway-config",
+    "ringway-limits",
     "ringway-ring",
     "ringway-protocol",
     "ringway-telemetry",
@@ -20,9 +22,11 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("ringway-ring", &["ringway-protocol"]),
     ("ringway-config", &["ringway-protocol"]),
     ("ringway-auth", &["ringway-protocol"]),
+    ("ringway-limits", &["ringway-config"]),
     ("ringway-telemetry", &[]),
     ("ringway-backplane", &["ringway-auth", "ringway-config", "ringway-ring", "ringway-protocol"]),
     ("ringway-edge", &["ringway-auth", "ringway-config", "ringway-ring", "ringway-protocol"]),
+    ("ringway-limits", &["ringway-config"]),
     ("ringway-node", BELOW_THE_TWO),
     ("ringway-gateway", BELOW_THE_TWO),
     ("ringway-client", &["ringway-protocol"]),

@@ -13,6 +13,10 @@ use socket2::SockRef;
 /// The longest that anything is waited for.
 pub const SOON: Duration = Duration::from_secs(10);
 
+/// A receive buffer that a pause of its reader fills, and above what a segment of the loop-back interface may hold: with less
+/// the kernel goes on by timers.
+pub const SMALL: usize = 64 * 1_024;
+
 /// RFC 6455's own example.
 pub const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 
@@ -218,6 +222,11 @@ impl Bare {
     /// Ends the connection by a reset, without a word.
     pub fn reset(self) {
         SockRef::from(&self.socket).set_linger(Some(Duration::ZERO)).unwrap();
+    }
+
+    /// The same socket once more, for who writes while something else is read.
+    pub fn another(&self) -> Self {
+        Self { socket: self.socket.try_clone().unwrap(), unread: Vec::new() }
     }
 
     /// The socket itself.

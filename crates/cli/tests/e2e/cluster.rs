@@ -7,6 +7,7 @@ use ringway_client::{ConnectOptions, Http};
 use ringway_protocol::Format;
 use ringway_testkit::http;
 use ringway_testkit::nats::NatsServer;
+use ringway_testkit::ports::free_port;
 use ringway_testkit::processes::{Launcher, Process};
 use ringway_testkit::wait::until;
 
@@ -34,6 +35,25 @@ impl Cluster {
         let mut launcher = launcher(&config(&nats.url()));
         let nodes: Vec<Process> = (1..=nodes).map(|n| launcher.node(&format!("node-{n}"), &[])).collect();
         let gateways = (0..gateways).map(|_| launcher.gateway(&[])).collect();
+        let cluster = Self { gateways, nodes, launcher, nats: Some(nats) };
+        for process in cluster.gateways.iter().chain(&cluster.nodes) {
+            sees(process, cluster.nodes.len());
+        }
+        cluster
+    }
+
+    /// As [`Self::with`], two nodes behind one gateway, that clients can also reach directly.
+    pub(crate) fn reachable(config: impl FnOnce(&str) -> String) -> Self {
+        let nats = NatsServer::start();
+        let mut launcher = launcher(&config(&nats.url()));
+        let mut node = |n: usize| {
+            let direct = free_port();
+            let (listen, url) = (direct.to_string(), format!("ws://{direct}"));
+            let env = [("RINGWAY_NODE__LISTEN", &*listen), ("RINGWAY_NODE__PUBLIC_URL", &*url)];
+            launcher.node(&format!("node-{n}"), &env)
+        };
+        let nodes = vec![node(1), node(2)];
+        let gateways = vec![launcher.gateway(&[])];
         let cluster = Self { gateways, nodes, launcher, nats: Some(nats) };
         for process in cluster.gateways.iter().chain(&cluster.nodes) {
             sees(process, cluster.nodes.len());

@@ -1,6 +1,7 @@
 //! The whole system from outside: real `ringway` processes, real sockets, a real `nats-server`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, unreachable_pub)]
 
+mod abuse;
 mod alive;
 mod arrows;
 mod bare;
@@ -9,15 +10,18 @@ mod cluster;
 mod corpus;
 mod descriptors;
 mod faults;
+mod footprint;
 mod frames;
 mod handshake;
 mod life;
+mod limits;
 mod member;
 mod metrics_page;
 mod order;
 mod peer;
 mod python;
 mod rooms;
+mod slow;
 mod support;
 mod tokens;
 mod traces;

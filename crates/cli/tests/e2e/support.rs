@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use ringway_client::ConnectOptions;
 use ringway_protocol::{Format, RoomName};
 use ringway_testkit::http;
-use ringway_testkit::processes::{Launcher, Process};
+use ringway_testkit::processes::Launcher;
 
 use crate::bare::encoded;
 
@@ -44,16 +44,34 @@ pub fn documented(code: &str) -> Option<u16> {
     row.split('|').nth(2)?.trim().parse().ok()
 }
 
+/// Where clients come in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Door {
+    Gateway,
+    /// At the node, with a ticket.
+    Direct,
+}
+
+pub const DOORS: [Door; 2] = [Door::Gateway, Door::Direct];
+
+impl Door {
+    /// Where to connect for that query (`room=…`), and what to upgrade at there. Directly it is good once.
+    pub fn way(self, gateway: SocketAddr, query: &str) -> (SocketAddr, String) {
+        if self == Self::Gateway {
+            return (gateway, format!("/v1/ws?{query}"));
+        }
+        let answer = http::get(gateway, &format!("/v1/locate?{query}")).unwrap();
+        let place: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
+        let url = place["url"].as_str().and_then(|url| url.strip_prefix("ws://"));
+        let (address, path) =
+            url.and_then(|url| url.split_once('/')).unwrap_or_else(|| panic!("no direct path: {place}"));
+        (address.parse().unwrap(), format!("/{path}"))
+    }
+}
+
 /// The node of a room, as a gateway sees it.
 pub fn node_of(gateway: SocketAddr, room: &str) -> String {
     let answer = http::get(gateway, &format!("/v1/locate?room={}", encoded(room))).unwrap();
     let place: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
     place["node"].as_str().unwrap_or_else(|| panic!("{place}")).to_owned()
-}
-
-/// A process's resident memory in KiB.
-pub fn memory(process: &Process) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", process.pid())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse().unwrap()
 }

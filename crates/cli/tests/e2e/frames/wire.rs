@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 
 use super::{LIMIT, World, enter};
 use crate::bare::{Bare, SOON, binary, close, frame, home, text, upgrade};
-use crate::support::{memory, node_of};
+use crate::footprint::memory;
+use crate::support::node_of;
 
 #[test]
 fn what_breaks_the_protocol_is_closed_by_its_code_and_nobody_notices() {
@@ -178,15 +179,13 @@ fn crumbs_cost_nobody_anything() {
             bare.send((n * 100..(n + 1) * 100).flat_map(ping).collect::<Vec<u8>>());
         }
         bare.send(frame(0x80, br#""data":"whole"}"#));
-        let (mut answered, mut whole) = (None, false);
-        while !whole || answered != Some(9_999) {
-            let came = bare.frame().unwrap_or_else(|| panic!("{door}: ended; the last pong is {answered:?}"));
+        let (mut answered, mut whole) = (false, false);
+        while !whole || !answered {
+            let came =
+                bare.frame().unwrap_or_else(|| panic!("{door}: ended; the last ping answered: {answered}"));
             match came.first {
-                0x8A => {
-                    let n = u32::from_be_bytes(came.payload[..4].try_into().unwrap());
-                    assert!(answered < Some(n), "{door}: pongs in order");
-                    answered = Some(n);
-                }
+                // The last one, whichever others.
+                0x8A => answered |= came.payload[..4] == 9_999_u32.to_be_bytes(),
                 0x81 => {
                     let frame: Value = serde_json::from_slice(&came.payload).unwrap();
                     whole |= frame["t"] == "msg" && frame["data"] == "whole";

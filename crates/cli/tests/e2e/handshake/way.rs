@@ -10,7 +10,7 @@ use socket2::SockRef;
 
 use super::{World, bearer, token_of};
 use crate::bare::{Bare, SOON, upgrade};
-use crate::support::memory;
+use crate::footprint::{descriptors, memory};
 
 /// What a gateway has counted: tunnels that stand, upgrades by tunnel and within the process, bytes in tunnels.
 fn counted(gateway: &Process) -> [f64; 4] {
@@ -21,10 +21,6 @@ fn counted(gateway: &Process) -> [f64; 4] {
         metrics.sum("ringway_gateway_upgrades_total", &["outcome=\"local\""]),
         metrics.sum("ringway_gateway_tunnel_bytes_total", &[]),
     ]
-}
-
-fn descriptors(process: &Process) -> usize {
-    std::fs::read_dir(format!("/proc/{}/fd", process.pid())).unwrap().count()
 }
 
 #[test]

@@ -4,18 +4,12 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use ringway_testkit::http;
-use ringway_testkit::processes::Process;
 use ringway_testkit::wait::until;
 use serde_json::{Value, json};
 
 use super::{World, crowd};
 use crate::bare::{Bare, SOON, close, encoded, home, text, upgrade};
-use crate::support::memory;
-
-/// How many descriptors a process has open.
-fn descriptors(process: &Process) -> usize {
-    std::fs::read_dir(format!("/proc/{}/fd", process.pid())).unwrap().count()
-}
+use crate::footprint::{descriptors, memory};
 
 /// How many members the servers count in a room.
 fn members_of(door: SocketAddr, room: &str) -> u64 {
@@ -153,13 +147,14 @@ fn what_is_asked_in_one_segment_is_done_in_its_order() {
 #[test]
 fn a_thousand_endings_at_once_are_no_event() {
     const MANY: usize = 1_000;
+    const HERD: usize = 5_000;
     let world = World::start();
     let others = world.others("life");
     let open_before = world.processes().map(descriptors);
     let lines_before = world.processes().map(|process| process.log().lines().count());
     let began = Instant::now();
     let mut memory_after_first = None;
-    for _ in 0..3 {
+    for _ in 0..2 {
         for (name, door) in world.doors() {
             let crowd = crowd(door, MANY, |n| format!("crowd {}", n % 100));
             assert!(world.held()[2] >= MANY as f64, "{name}");
@@ -168,8 +163,23 @@ fn a_thousand_endings_at_once_are_no_event() {
         }
         memory_after_first.get_or_insert_with(|| world.processes().map(memory));
     }
+    // What the first crowd needed is enough for all later ones.
+    for (process, first) in world.processes().into_iter().zip(memory_after_first.unwrap()) {
+        let last = memory(process);
+        assert!(last <= first + first / 10 + 1_024, "{}: {first} KiB, then {last} KiB", process.name);
+    }
+    // And of a herd nothing is kept either.
+    let herd = crowd(world.serve.listen, HERD, |n| format!("crowd {}", n % 100));
+    assert!(world.held()[2] >= HERD as f64);
+    let most = memory(&world.serve);
+    herd.into_iter().for_each(Bare::reset);
+    until("the counts", SOON, || (members_of(world.serve.listen, "crowd 7") == 0).then_some(()));
     world.undisturbed(others);
     world.empties();
+    let first = memory_after_first.unwrap()[3];
+    until(&format!("{}: memory is given back; {most} KiB at most", world.serve.name), SOON, || {
+        (memory(&world.serve) <= first + first / 4).then_some(())
+    });
     for (n, process) in world.processes().into_iter().enumerate() {
         until(&format!("{}: no socket is left", process.name), SOON, || {
             (descriptors(process) <= open_before[n]).then_some(())
@@ -181,8 +191,5 @@ fn a_thousand_endings_at_once_are_no_event() {
             process.name,
             process.log()
         );
-        // What the first crowd needed is enough for all later ones.
-        let (first, last) = (memory_after_first.unwrap()[n], memory(process));
-        assert!(last <= first + first / 10 + 1_024, "{}: {first} KiB, then {last} KiB", process.name);
     }
 }

@@ -188,10 +188,10 @@ fn check_config_says_what_is_wrong_where_and_what_would_be_right() {
         "{told}"
     );
     // What is right is said to be; what is allowed, but does nothing, is named.
-    let output = check(&format!("{tenant}limits = {{ connections = 5 }}\n"));
+    let output = check(&format!("{tenant}[[classes]]\nrooms = \"a\"\npresence = {{ linger = \"2s\" }}\n"));
     assert!(printed(&output).contains("is right: 1 tenants"), "{output:?}");
     let warned = String::from_utf8(output.stderr).unwrap();
-    assert!(warned.contains("warning: tenants.acme.limits.connections: not enforced yet"), "{warned}");
+    assert!(warned.contains("warning: classes[0].presence: not built yet"), "{warned}");
     let output = ringway(&launcher, &["check-config", &good], &[]);
     assert!(printed(&output).contains("complete for `ringway serve`"), "{output:?}");
     assert!(output.stderr.is_empty(), "{output:?}");
