@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run test test-browser fmt lint lint-deny tools bench loadtest loadtest-full soak clean
+.PHONY: help run test test-browser fmt lint lint-deny tools bench loadtest loadtest-slow loadtest-full soak clean
 
 NATS_LOG := $(CURDIR)/target/nats-tests.log
 
@@ -43,9 +43,13 @@ lint: ## formatting and clippy, warnings as errors
 lint-deny: ## licences, bans and sources of the dependencies (needs cargo-deny)
 	cargo deny --locked check bans licenses sources
 
-loadtest: ## the floor, Ringway's paths and two alternatives side by side; six minutes once built (ARGS="--repeat 1")
+loadtest: ## the floor, Ringway's paths and two alternatives side by side; eight minutes once built (ARGS="--repeat 1")
 	cargo build --release --locked -p ringway
 	cargo run --release --locked -p ringway-loadtest -- run quick $(ARGS)
+
+loadtest-slow: ## those that don't keep up or ask for too much, every policy, every alternative; a quarter of an hour
+	cargo build --release --locked -p ringway
+	cargo run --release --locked -p ringway-loadtest -- run slow $(ARGS)
 
 loadtest-full: ## everything against everything; half an hour, and what installing takes
 	cargo build --release --locked -p ringway

@@ -2,6 +2,7 @@
 //! events on its standard output. A command is answered by exactly one event of its own; [`Event::Progress`] comes
 //! between them, once a second.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
@@ -24,16 +25,36 @@ pub(crate) enum Command {
         first: usize,
         /// How many connections there will be, all workers together: what [`Published::due`] is counted over; 0: unknown.
         total: usize,
+        /// Seconds for which the worker goes on looking for events, without sleeping, after the last one: a sender that
+        /// has to wake its receiver is slower by that, so what one measures would depend on how busy the receiver is.
+        spin: f64,
     },
     /// Opens connections, each joined to its rooms, as fast as `in_flight` allows, or `per_second` of them a second
     /// (then whatever is in flight). They are numbered on from those that were opened before and not closed.
     /// Answered by [`Event::Opened`], when each is ready or has failed (10 s each at most).
-    Open { count: usize, in_flight: usize, per_second: Option<f64>, rooms: Membership },
+    /// `receive_buffer`: bytes of `SO_RCVBUF`; none: as the kernel has it.
+    Open {
+        count: usize,
+        in_flight: usize,
+        per_second: Option<f64>,
+        rooms: Membership,
+        receive_buffer: Option<usize>,
+    },
     /// Publishes at fixed times, whatever becomes of what was published: `per_second` bursts of `burst` messages back to
     /// back (one write), `seconds` long. The first connections of this worker publish, `publishers` of them in turn. A
-    /// `body` has [`stamp::LEN`](crate::dialect::stamp::LEN) bytes at least. Answered by [`Event::Published`] when the
-    /// last was sent.
-    Publish { per_second: f64, burst: usize, seconds: f64, body: usize, publishers: usize, to: Aim },
+    /// `body` has [`stamp::LEN`](crate::dialect::stamp::LEN) bytes at least. With `keys` message `n` has key `n` modulo
+    /// their number. Answered by [`Event::Published`] when the last was sent and the sockets have taken everything, or
+    /// `patience` seconds have passed since.
+    Publish {
+        per_second: f64,
+        burst: usize,
+        seconds: f64,
+        body: usize,
+        publishers: usize,
+        to: Aim,
+        keys: Option<u32>,
+        patience: f64,
+    },
     /// Waits until `deliveries` have come since the last [`Command::Reset`], or `within` seconds passed, or (with
     /// `quiet`) nothing came for so many seconds. Answered by [`Event::Collected`].
     Collect { deliveries: Option<u64>, within: f64, quiet: Option<f64> },
@@ -45,6 +66,10 @@ pub(crate) enum Command {
     Close { count: Option<usize>, abruptly: bool },
     /// The first so many connections read nothing any more (0: all read again). Answered by [`Event::Done`].
     Stall { count: usize },
+    /// The last so many connections, which have read all that there is, take at most `bytes` every `every` seconds from
+    /// now on (0: all read as fast as they can). What they get isn't counted as deliveries but as [`Lag`]. Answered by
+    /// [`Event::Done`].
+    Trickle { count: usize, bytes: usize, every: f64, keys: u32 },
     /// Closes the oldest connection and opens another under its number, `per_second` times a second, `seconds` long.
     /// Answered by [`Event::Opened`].
     Churn { per_second: f64, seconds: f64, rooms: Membership },
@@ -135,9 +160,12 @@ pub(crate) struct Collected {
     pub(crate) reads: u64,
     /// Deliveries whose number was not above the one before on that connection (single room, single publisher).
     pub(crate) out_of_order: u64,
-    /// Connections that the server closed meanwhile, and how the first was closed: `1008 Slow consumer`.
+    /// Connections that the server closed meanwhile, and how many of them how: `1008 Slow consumer`.
     pub(crate) closed: u64,
-    pub(crate) first_close: Option<String>,
+    pub(crate) closes: BTreeMap<String, u64>,
+    /// Times that a server said that something is missing, and how many messages.
+    pub(crate) gaps: u64,
+    pub(crate) missed: u64,
     /// What the server refused on connections that stay open (a publication, say), and the first of it.
     pub(crate) refused: u64,
     pub(crate) first_refusal: Option<String>,
@@ -145,6 +173,35 @@ pub(crate) struct Collected {
     pub(crate) latency: Histogram,
     /// From the intended send time to the last receipt within this worker, each message, microseconds.
     pub(crate) last: Histogram,
+    /// Of each connection that takes little at a time.
+    pub(crate) lags: Vec<Lag>,
+}
+
+/// How far behind the newest is what a slow reader gets. The newest of a key is what anyone else of the worker has got; how
+/// far behind it a value is, is counted in values of that key.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct Lag {
+    /// What it got.
+    pub(crate) messages: u64,
+    pub(crate) bytes: u64,
+    /// Values behind the newest of the key when it was read, and microseconds since it was to be sent.
+    pub(crate) at_read: Histogram,
+    pub(crate) age: Histogram,
+    /// Values behind the newest of the key when the server began to write it into the socket, by the kernel's count of what
+    /// was written: by what was out at the look before that moment, and at the one after. Empty where the kernel doesn't tell.
+    pub(crate) at_write: Histogram,
+    #[serde(default)]
+    pub(crate) by_later_look: Histogram,
+    /// Bytes that the kernels held for it, the server's and its own, at the median and at most.
+    pub(crate) held: u64,
+    pub(crate) held_most: u64,
+    /// Values that came after a newer one of their key.
+    pub(crate) backwards: u64,
+    /// Times it was told that something is missing, and how many messages.
+    pub(crate) gaps: u64,
+    pub(crate) missed: u64,
+    /// How the server closed it, if it did.
+    pub(crate) closed: Option<String>,
 }
 
 /// How things stand; what is counted since the last [`Command::Reset`].

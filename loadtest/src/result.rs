@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::control::Histogram;
+use crate::control::{Histogram, Lag};
 
 /// One target, started once, measured through one script, one repetition.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -89,12 +89,38 @@ pub(crate) struct Phase {
     pub(crate) latency: Histogram,
     pub(crate) last: Histogram,
     pub(crate) lateness: Histogram,
+    /// How those connections were closed that the server closed: `1008 Slow consumer`, and how many.
+    #[serde(default)]
+    pub(crate) closes: BTreeMap<String, u64>,
+    /// Times that a server said that something is missing, and how many messages.
+    #[serde(default)]
+    pub(crate) gaps: u64,
+    #[serde(default)]
+    pub(crate) missed: u64,
+    /// Connections that didn't read, or only little at a time.
+    #[serde(default)]
+    pub(crate) slow: usize,
+    /// What became of each of those that read little at a time.
+    #[serde(default)]
+    pub(crate) lags: Vec<Lag>,
+    /// What somebody else did beside what is measured.
+    #[serde(default)]
+    pub(crate) beside: Option<Beside>,
     /// Over time, where a phase is watched: see [`Sample`].
     pub(crate) samples: Vec<Sample>,
     /// What should have gone by its end and hasn't: gauges that aren't as they were before the first connection.
     pub(crate) left_over: Vec<String>,
     /// What a reader should know: the first failure, a deadline that passed.
     pub(crate) notes: Vec<String>,
+}
+
+/// Load beside what is measured.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct Beside {
+    /// Messages published, those of them that the server refused, and deliveries of the others.
+    pub(crate) sent: u64,
+    pub(crate) refused: u64,
+    pub(crate) deliveries: u64,
 }
 
 /// What a role's processes used in a phase.
@@ -121,4 +147,7 @@ pub(crate) struct Sample {
     pub(crate) rss: BTreeMap<String, u64>,
     pub(crate) files: BTreeMap<String, usize>,
     pub(crate) cpu: BTreeMap<String, f64>,
+    /// Bytes that the kernel holds for all TCP sockets of the machine, both ends of each connection.
+    #[serde(default)]
+    pub(crate) kernel: u64,
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use clap::ValueEnum as _;
 use ringway_testkit::ports::free_port;
-use tokio_tungstenite::tungstenite::{self, Error, Message, WebSocket};
+use tokio_tungstenite::tungstenite::{self, Error, HandshakeError, Message, WebSocket};
 
 use super::connection::{Connection, Over, State};
 use super::floor::{OneByOne, Outcome, Spread};
@@ -40,11 +40,17 @@ struct Client(WebSocket<TcpStream>);
 
 impl Client {
     fn new(address: SocketAddr, path: &str) -> Client {
-        let stream = TcpStream::connect(address).unwrap();
-        stream.set_nodelay(true).unwrap();
-        stream.set_read_timeout(Some(SOON)).unwrap();
-        let (socket, _) = tungstenite::client(format!("ws://{address}{path}"), stream).unwrap();
-        Client(socket)
+        loop {
+            let stream = TcpStream::connect(address).unwrap();
+            stream.set_nodelay(true).unwrap();
+            stream.set_read_timeout(Some(SOON)).unwrap();
+            match tungstenite::client(format!("ws://{address}{path}"), stream) {
+                Ok((socket, _)) => return Client(socket),
+                // A read with a deadline isn't taken up again by itself after a signal.
+                Err(HandshakeError::Failure(Error::Io(error))) if error.kind() == ErrorKind::Interrupted => {}
+                Err(other) => panic!("{other}"),
+            }
+        }
     }
 
     fn say(&mut self, text: &str) {

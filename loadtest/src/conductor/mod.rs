@@ -2,8 +2,11 @@
 //! disturbs all alike, and a figure is compared with the floor's of the same repetition.
 
 mod gauges;
+mod outcome;
 mod progress;
+mod sampling;
 mod script;
+mod slow;
 mod soak;
 mod stage;
 mod workers;
@@ -132,7 +135,7 @@ fn measure(
     let count = connections.div_ceil(PER_WORKER).max(step.script.workers());
     let workers = Workers::start(count, &plan.generator_on)?;
     let cores = plan.generator_on.len();
-    let mut stage = Stage::set(workers, &running, connections, cores, target.rooms, progress)?;
+    let mut stage = Stage::set(workers, &running, &step.script, cores, target.rooms, progress)?;
     let done = script::run(&mut stage, &step.script);
     run.phases = std::mem::take(&mut stage.phases);
     done

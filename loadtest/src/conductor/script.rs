@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
+use super::outcome::{add_opened, note_published};
+use super::slow;
 use super::soak;
-use super::stage::{Publishing, Stage, add_opened, note_published};
-use crate::control::{Aim, Command, Event, Membership};
+use super::stage::{IN_FLIGHT, PATIENCE_OF_SOCKETS, Publishing, Stage};
+use crate::control::{Aim, Event, Membership};
 use crate::plan::{Rooms, Script};
-
-/// Handshakes under way at a time: enough to keep a server busy, few enough to measure the server and not its backlog.
-const IN_FLIGHT: usize = 64;
 
 /// What a connection's data are in broadcasts, bytes.
 const DATA: usize = 128;
@@ -28,7 +27,9 @@ pub(crate) fn run(stage: &mut Stage<'_>, script: &Script) -> anyhow::Result<()> 
         Script::Echo { connections, per_second } => echo(stage, connections, per_second),
         Script::Rooms { connections, rooms } => in_rooms(stage, connections, rooms),
         Script::Churn { connections } => churn(stage, connections),
-        Script::Slow { connections } => slow(stage, connections),
+        Script::Slow { connections } => slow::stalling(stage, connections),
+        Script::Conflate => slow::sipping(stage),
+        Script::Noisy => slow::noisy(stage),
         Script::Storm { connections } => storm(stage, connections),
         Script::Soak { connections, seconds } => soak::run(stage, connections, seconds),
     }
@@ -41,7 +42,17 @@ pub(super) fn connect(stage: &mut Stage<'_>, connections: usize, rooms: &Members
 /// To all members of room 0.
 pub(super) fn broadcast(stage: &Stage<'_>, per_second: f64, burst: usize, seconds: f64) -> Publishing {
     let members = Some(stage.connections() as u64);
-    Publishing { per_second, burst, seconds, data: DATA, publishers: 1, to: Aim::First, members }
+    Publishing {
+        per_second,
+        burst,
+        seconds,
+        data: DATA,
+        publishers: 1,
+        to: Aim::First,
+        members,
+        keys: None,
+        patience: PATIENCE_OF_SOCKETS,
+    }
 }
 
 /// Connections opened, held, and given one message at a time, then eight together, for so many seconds each. `pace`: in units
@@ -145,6 +156,8 @@ fn echo(stage: &mut Stage<'_>, connections: usize, per_second: f64) -> anyhow::R
         publishers: connections.div_ceil(stage.workers.len()),
         to: Aim::Own,
         members: Some(1),
+        keys: None,
+        patience: PATIENCE_OF_SOCKETS,
     };
     stage.phase("echo", |stage, phase| stage.publish(phase, publishing))
 }
@@ -162,6 +175,8 @@ fn in_rooms(stage: &mut Stage<'_>, connections: usize, rooms: Rooms) -> anyhow::
         publishers: 200,
         to: Aim::Own,
         members: None,
+        keys: None,
+        patience: PATIENCE_OF_SOCKETS,
     };
     stage.phase("rooms", |stage, phase| stage.publish(phase, publishing))
 }
@@ -170,32 +185,6 @@ fn in_rooms(stage: &mut Stage<'_>, connections: usize, rooms: Rooms) -> anyhow::
 fn churn(stage: &mut Stage<'_>, connections: usize) -> anyhow::Result<()> {
     connect(stage, connections, &Membership::One)?;
     stage.phase("churn", |stage, phase| soak::churn_and_broadcast(stage, phase, 100.0, 5.0, 10.0, None))
-}
-
-/// The same broadcast while everybody reads, and while one of fifty doesn't.
-fn slow(stage: &mut Stage<'_>, connections: usize) -> anyhow::Result<()> {
-    connect(stage, connections, &Membership::One)?;
-    let publishing = broadcast(stage, 10.0, 1, 5.0);
-    stage.phase("before", |stage, phase| stage.publish(phase, publishing))?;
-    let stalled = connections / 50;
-    stage.phase("stalled", |stage, phase| {
-        // Worker 0 publishes by its first connection, and stalls none; the last worker's are as good.
-        let worker = stage.workers.len() - 1;
-        let stall = |count| Command::Stall { count };
-        stage.workers.ask(worker, stall(stalled), Duration::from_secs(10), stage.progress)?;
-        // A message of 16 KiB each fills what kernels hold for a reader that doesn't read within the phase.
-        let members = Some((connections - stalled) as u64);
-        let what = Publishing { data: 16_000, members, ..publishing };
-        let command = stage.command(what);
-        let event = stage.workers.ask(0, command, Duration::from_secs(60), stage.progress)?;
-        let (sent, _) = note_published(phase, event, what)?;
-        let reading: Vec<usize> = (0..=worker)
-            .map(|number| stage.open_at(number) - if number == worker { stalled } else { 0 })
-            .collect();
-        stage.collect(phase, |number| Some(sent * reading[number] as u64))?;
-        stage.workers.ask(worker, stall(0), Duration::from_secs(10), stage.progress)?;
-        Ok(())
-    })
 }
 
 /// Everyone is cut off at once, and comes back at once.

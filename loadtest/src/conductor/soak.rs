@@ -4,9 +4,11 @@ use std::cell::RefCell;
 use std::time::{Duration, Instant};
 
 use super::gauges;
+use super::outcome::note_published;
 use super::progress::Progress;
+use super::sampling::Sampling;
 use super::script::{broadcast, connect, note_churned};
-use super::stage::{Publishing, Sampling, Stage, note_published};
+use super::stage::{Publishing, Stage};
 use crate::control::{Command, Membership};
 use crate::result::Phase;
 

@@ -1,6 +1,5 @@
 //! A target that runs, generator processes beside it, and the phases that were measured so far.
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
@@ -8,17 +7,25 @@ use anyhow::bail;
 use ringway_protocol::codec::{self, Format};
 use ringway_protocol::frame::{Msg, ServerFrame};
 
+use super::outcome::{add_opened, note_published, take};
 use super::progress::Progress;
+use super::sampling::{Sampling, used};
 use super::workers::Workers;
-use crate::control::{Aim, Command, Event, Membership, Opened};
+use crate::control::{Aim, Collected, Command, Event, Membership};
 use crate::dialect::Spec;
-use crate::histogram;
-use crate::proc::{self, Reading};
-use crate::result::{Phase, Sample, Use};
+use crate::plan::Script;
+use crate::proc;
+use crate::result::Phase;
 use crate::target::Running;
 
 /// What a connection may take to open, and a delivery to arrive, before it counts as failed or lost.
 const PATIENCE: Duration = Duration::from_secs(40);
+
+/// Handshakes under way at a time: enough to keep a server busy, few enough to measure the server and not its backlog.
+pub(super) const IN_FLIGHT: usize = 64;
+
+/// How long publishers' sockets have, after the last message, for what they didn't take at once, seconds.
+pub(super) const PATIENCE_OF_SOCKETS: f64 = 10.0;
 
 /// Source addresses of the generator: each has 28,000 ports to one address of a server.
 const SOURCES: u8 = 8;
@@ -38,6 +45,10 @@ pub(crate) struct Publishing {
     pub(crate) to: Aim,
     /// How many connections each message goes to; none: whoever the membership says, which only the workers know.
     pub(crate) members: Option<u64>,
+    /// Message `n` is of key `n` modulo so many, where there are keys.
+    pub(crate) keys: Option<u32>,
+    /// How long the publishers' sockets have for what they didn't take at once, seconds.
+    pub(crate) patience: f64,
 }
 
 pub(crate) struct Stage<'a> {
@@ -53,24 +64,29 @@ pub(crate) struct Stage<'a> {
 }
 
 impl<'a> Stage<'a> {
-    /// Workers that know the target, and that `connections` will come in all.
+    /// Workers that know the target, how many connections the script opens in all, and whose clients their own are.
     pub(crate) fn set(
         mut workers: Workers,
         running: &'a Running,
-        connections: usize,
+        script: &Script,
         generator_cores: usize,
         rooms: bool,
         progress: &'a mut Progress,
     ) -> anyhow::Result<Stage<'a>> {
+        let (connections, tenants) = (script.connections(), script.tenants());
         let share = connections.div_ceil(workers.len());
         let sources: Vec<IpAddr> =
             (1..=SOURCES).map(|last| IpAddr::V4(Ipv4Addr::new(127, 0, 0, last))).collect();
         let configure = |worker| Command::Configure {
-            dialect: running.dialect.clone(),
+            dialect: match tenants.get(worker).copied().flatten() {
+                Some(tenant) => running.dialect.of_tenant(tenant),
+                None => running.dialect.clone(),
+            },
             addresses: running.addresses.clone(),
             sources: sources.clone(),
             first: worker * share,
             total: connections,
+            spin: if worker == 0 { script.spin() } else { 0.0 },
         };
         let commands = (0..workers.len()).map(|worker| (worker, configure(worker))).collect();
         workers.ask_each(commands, PATIENCE, progress, &mut |_| {})?;
@@ -88,8 +104,17 @@ impl<'a> Stage<'a> {
         name: &str,
         work: impl FnOnce(&mut Self, &mut Phase) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
-        self.progress.phase(name);
         self.workers.ask_all(&Command::Reset, PATIENCE, self.progress)?;
+        self.phase_on(name, work)
+    }
+
+    /// The same, but the generators count on from the phase before.
+    pub(crate) fn phase_on(
+        &mut self,
+        name: &str,
+        work: impl FnOnce(&mut Self, &mut Phase) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        self.progress.phase(name);
         let mut phase = Phase { name: name.to_owned(), ..Phase::default() };
         let (before, own) = (proc::read(&self.running.roles), self.workers.cpu());
         let since = Instant::now();
@@ -116,7 +141,7 @@ impl<'a> Stage<'a> {
         let commands = (0..self.workers.len())
             .map(|worker| {
                 let count = share.min(count.saturating_sub(worker * share));
-                (worker, Command::Open { count, in_flight, per_second: None, rooms: rooms.clone() })
+                (worker, opening(count, in_flight, rooms, None))
             })
             .collect();
         let within = PATIENCE + Duration::from_millis(count as u64 * 5);
@@ -128,6 +153,26 @@ impl<'a> Stage<'a> {
         }
         if phase.opened == 0 {
             bail!("no connection could be opened: {}", phase.notes.join("; "));
+        }
+        Ok(())
+    }
+
+    /// Opens `count` connections at one worker. `receive_buffer`: their `SO_RCVBUF`, where it isn't the kernel's choice.
+    pub(crate) fn open_on(
+        &mut self,
+        worker: usize,
+        phase: &mut Phase,
+        count: usize,
+        receive_buffer: Option<usize>,
+        rooms: &Membership,
+    ) -> anyhow::Result<()> {
+        let command = opening(count, IN_FLIGHT, rooms, receive_buffer);
+        let event = self.workers.ask(worker, command, PATIENCE, self.progress)?;
+        let Event::Opened(opened) = event else { bail!("opening was answered by {event:?}") };
+        self.open[worker] += opened.opened;
+        add_opened(phase, &opened)?;
+        if opened.opened < count {
+            bail!("{} of {count} connections could be opened: {}", opened.opened, phase.notes.join("; "));
         }
         Ok(())
     }
@@ -165,6 +210,23 @@ impl<'a> Stage<'a> {
             body,
             publishers: what.publishers,
             to: what.to,
+            keys: what.keys,
+            patience: what.patience,
+        }
+    }
+
+    /// What a worker has got, once `deliveries` have come, or nothing came for `quiet` seconds, or after `within`.
+    pub(crate) fn gather(
+        &mut self,
+        worker: usize,
+        deliveries: Option<u64>,
+        quiet: f64,
+        within: f64,
+    ) -> anyhow::Result<Collected> {
+        let command = Command::Collect { deliveries, within, quiet: Some(quiet) };
+        match self.workers.ask(worker, command, PATIENCE + Duration::from_secs_f64(within), self.progress)? {
+            Event::Collected(collected) => Ok(collected),
+            other => bail!("collecting was answered by {other:?}"),
         }
     }
 
@@ -222,101 +284,8 @@ impl<'a> Stage<'a> {
     }
 }
 
-/// Takes what workers have collected, with how much of it was due.
-fn take(phase: &mut Phase, collected: impl IntoIterator<Item = (Event, Option<u64>)>) -> anyhow::Result<()> {
-    let (mut latency, mut last) = (histogram::unpack(&phase.latency)?, histogram::empty());
-    let (mut bytes, mut reads) = (0, 0);
-    for (event, due) in collected {
-        let Event::Collected(part) = event else { bail!("collecting was answered by {event:?}") };
-        phase.deliveries += part.deliveries;
-        phase.due += due.unwrap_or(0);
-        phase.lost += due.unwrap_or(0).saturating_sub(part.deliveries);
-        phase.out_of_order += part.out_of_order;
-        phase.closed += part.closed;
-        phase.notes.extend(part.first_close.map(|how| format!("the server closed: {how}")));
-        phase.notes.extend(part.first_refusal.map(|how| format!("{} refused: {how}", part.refused)));
-        latency.add(histogram::unpack(&part.latency)?)?;
-        last.add(histogram::unpack(&part.last)?)?;
-        bytes += part.delivered_bytes;
-        reads += part.reads;
-    }
-    phase.delivery_bytes = bytes as f64 / phase.deliveries.max(1) as f64;
-    phase.deliveries_per_read = phase.deliveries as f64 / reads.max(1) as f64;
-    phase.latency = histogram::pack(&latency);
-    phase.last = histogram::pack(&last);
-    Ok(())
-}
-
-/// Takes the answer to a command to publish. Returns how many messages there were, and how many deliveries the worker
-/// expects of them where it can tell.
-pub(crate) fn note_published(
-    phase: &mut Phase,
-    event: Event,
-    what: Publishing,
-) -> anyhow::Result<(u64, Option<u64>)> {
-    let Event::Published(published) = event else { bail!("publishing was answered by {event:?}") };
-    phase.sent += published.sent;
-    phase.body_bytes = what.data;
-    phase.lateness = published.lateness;
-    Ok((published.sent, published.due))
-}
-
-/// Looks at processes during a phase.
-pub(crate) struct Sampling {
-    since: Instant,
-    before: BTreeMap<String, Reading>,
-}
-
-impl Sampling {
-    pub(crate) fn begin(running: &Running) -> Sampling {
-        Sampling { since: Instant::now(), before: proc::read(&running.roles) }
-    }
-
-    pub(crate) fn seconds(&self) -> f64 {
-        self.since.elapsed().as_secs_f64()
-    }
-
-    /// The processes now, and what the workers last said.
-    pub(crate) fn sample(&self, running: &Running, progress: &Progress) -> Sample {
-        let (connections, deliveries) = progress.now();
-        let now = proc::read(&running.roles);
-        let cpu_before = |role: &String| self.before.get(role).map_or(0.0, |reading| reading.cpu);
-        Sample {
-            at: self.since.elapsed().as_secs_f64(),
-            connections,
-            deliveries,
-            rss: now.iter().map(|(role, r)| (role.clone(), r.rss)).collect(),
-            files: now.iter().map(|(role, r)| (role.clone(), r.files)).collect(),
-            cpu: now.iter().map(|(role, r)| (role.clone(), r.cpu - cpu_before(role))).collect(),
-        }
-    }
-}
-
-pub(crate) fn add_opened(phase: &mut Phase, opened: &Opened) -> anyhow::Result<()> {
-    phase.opened += opened.opened;
-    phase.failed += opened.failed;
-    phase
-        .notes
-        .extend(opened.first_failure.clone().map(|why| format!("{} not opened: {why}", opened.failed)));
-    let mut latency = histogram::unpack(&phase.latency)?;
-    latency.add(histogram::unpack(&opened.latency)?)?;
-    phase.latency = histogram::pack(&latency);
-    Ok(())
-}
-
-fn used(before: &BTreeMap<String, Reading>, after: &BTreeMap<String, Reading>) -> BTreeMap<String, Use> {
-    let role = |(name, after): (&String, &Reading)| {
-        let before = before.get(name).copied().unwrap_or_default();
-        let used = Use {
-            cpu: after.cpu - before.cpu,
-            rss_before: before.rss,
-            rss_after: after.rss,
-            files_before: before.files,
-            files: after.files,
-        };
-        (name.clone(), used)
-    };
-    after.iter().map(role).collect()
+fn opening(count: usize, in_flight: usize, rooms: &Membership, receive_buffer: Option<usize>) -> Command {
+    Command::Open { count, in_flight, per_second: None, rooms: rooms.clone(), receive_buffer }
 }
 
 /// Bytes of the frame in which Ringway delivers so much data: what the floor sends too.

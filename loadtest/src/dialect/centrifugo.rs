@@ -45,7 +45,7 @@ impl Speak for Centrifugo {
         heard
     }
 
-    fn publication(&self, room: Room, body: &[u8]) -> Vec<u8> {
+    fn publication(&self, room: Room, body: &[u8], _key: Option<u32>) -> Vec<u8> {
         // An id is required; nobody has to tell these replies apart.
         let head = format!("{{\"id\":1000,\"publish\":{{\"channel\":\"{}\",\"data\":\"", channel(room));
         [head.as_bytes(), body, b"\"}}"].concat()

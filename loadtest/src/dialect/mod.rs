@@ -26,6 +26,8 @@ pub(crate) enum Spec {
     /// Ringway.
     Ringway {
         format: Format,
+        /// Of the rooms.
+        policy: Policy,
         /// Who lets a connection in.
         pass: Pass,
     },
@@ -33,6 +35,27 @@ pub(crate) enum Spec {
     SocketIo,
     /// Centrifugo's JSON protocol; channels by room number, publishing by clients allowed, no token.
     Centrifugo,
+}
+
+/// What becomes of a member of a room that doesn't keep up; the room's name tells it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Policy {
+    /// What the server does where nothing is said.
+    Disconnect,
+    DropOldest,
+    Conflate,
+}
+
+impl Policy {
+    /// What the names of its rooms begin with.
+    pub(crate) fn prefix(self) -> &'static str {
+        match self {
+            Policy::Disconnect => "",
+            Policy::DropOldest => "drop_oldest.",
+            Policy::Conflate => "conflate.",
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -83,6 +106,8 @@ pub(crate) enum Heard {
     Fine,
     /// The server refused something. While a connection opens it has failed then.
     Refused(String),
+    /// So many messages won't come, the server says.
+    Missed(u64),
 }
 
 /// A dialect. It keeps nothing of a connection but a byte while that opens: the answers that are still to come.
@@ -96,8 +121,9 @@ pub(crate) trait Speak {
     /// waits for until it is ready.
     fn hear(&self, waiting: &mut u8, message: &[u8], out: &mut Outgoing) -> Heard;
 
-    /// The payload that publishes an ASCII body (which needs no escapes) to a room.
-    fn publication(&self, room: Room, body: &[u8]) -> Vec<u8>;
+    /// The payload that publishes an ASCII body (which needs no escapes) to a room, as the newest value of a key where the
+    /// dialect has keys.
+    fn publication(&self, room: Room, body: &[u8], key: Option<u32>) -> Vec<u8>;
 
     /// Of the frames that carry publications.
     fn opcode(&self) -> u8;
@@ -109,6 +135,17 @@ pub(crate) trait Speak {
 }
 
 impl Spec {
+    /// The same for the clients of another tenant, whose tokens are signed by the same secret. Only Ringway has tenants.
+    pub(crate) fn of_tenant(&self, name: &str) -> Spec {
+        let mut spec = self.clone();
+        if let Spec::Ringway { pass: Pass::Token { tenant, .. } | Pass::Ticket { tenant, .. }, .. } =
+            &mut spec
+        {
+            name.clone_into(tenant);
+        }
+        spec
+    }
+
     /// The dialect, ready to be spoken.
     ///
     /// # Errors
@@ -116,7 +153,9 @@ impl Spec {
     pub(crate) fn speak(&self) -> anyhow::Result<Box<dyn Speak>> {
         Ok(match self {
             Spec::Plain => Box::new(plain::Plain),
-            Spec::Ringway { format, pass } => Box::new(ringway::Ringway::new(*format, pass)?),
+            Spec::Ringway { format, policy, pass } => {
+                Box::new(ringway::Ringway::new(*format, *policy, pass)?)
+            }
             Spec::SocketIo => Box::new(socketio::SocketIo),
             Spec::Centrifugo => Box::new(centrifugo::Centrifugo),
         })

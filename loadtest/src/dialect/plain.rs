@@ -21,7 +21,7 @@ impl Speak for Plain {
         Heard::Fine
     }
 
-    fn publication(&self, _room: Room, body: &[u8]) -> Vec<u8> {
+    fn publication(&self, _room: Room, body: &[u8], _key: Option<u32>) -> Vec<u8> {
         body.to_vec()
     }
 

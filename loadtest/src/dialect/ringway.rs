@@ -1,5 +1,6 @@
-//! Ringway's frames, in either form. Users are `u0`, `u1` …; rooms `room-0` …, `window.0`
-//! for the one with a flush window, `{t0}.r0` … where a family shares a tag.
+//! Ringway's frames, in either form. Users are `u0`, `u1` …; rooms `room-0` …, `window.0` for the one with a flush window,
+//! `{t0}.r0` … where a family shares a tag; all of that behind `drop_oldest.` or `conflate.` where rooms have that policy.
+//! Keys are `k0`, `k1` ….
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -14,7 +15,7 @@ use ringway_protocol::{
     encode_client,
 };
 
-use super::{Format, Heard, Pass, Speak, Upgrade, Who};
+use super::{Format, Heard, Pass, Policy, Speak, Upgrade, Who};
 use crate::worker::frame::{BINARY, Outgoing, TEXT};
 use crate::worker::membership::{Kind, Room};
 
@@ -23,6 +24,7 @@ const LIFETIME_SECONDS: u64 = 48 * 3600;
 
 pub(super) struct Ringway {
     format: Wire,
+    policy: Policy,
     pass: Ready,
 }
 
@@ -34,7 +36,7 @@ enum Ready {
 }
 
 impl Ringway {
-    pub(super) fn new(format: Format, pass: &Pass) -> anyhow::Result<Ringway> {
+    pub(super) fn new(format: Format, policy: Policy, pass: &Pass) -> anyhow::Result<Ringway> {
         let tenant = |tenant: &str| tenant.parse().with_context(|| format!("no tenant's name: {tenant}"));
         let pass = match pass {
             Pass::Token { secret, tenant: name } => {
@@ -51,7 +53,11 @@ impl Ringway {
             Format::Json => Wire::Json,
             Format::Msgpack => Wire::Msgpack,
         };
-        Ok(Ringway { format, pass })
+        Ok(Ringway { format, policy, pass })
+    }
+
+    fn name(&self, room: Room) -> RoomName {
+        name(self.policy, room)
     }
 
     fn put(&self, frame: &ClientFrame, out: &mut Outgoing) {
@@ -64,7 +70,7 @@ impl Ringway {
 impl Speak for Ringway {
     fn upgrade(&self, who: &Who<'_>) -> Upgrade {
         let mut headers = format!("Sec-WebSocket-Protocol: {}\r\n", self.format.subprotocol());
-        let home = who.rooms.first().map(|room| name(*room));
+        let home = who.rooms.first().map(|room| self.name(*room));
         let room = home.as_ref().map_or_else(String::new, |room| format!("room={}", encoded(room.as_str())));
         let target = match &self.pass {
             Ready::Open => format!("/v1/ws?{room}&user=u{}", who.number),
@@ -83,7 +89,7 @@ impl Speak for Ringway {
 
     fn greet(&self, who: &Who<'_>, out: &mut Outgoing) -> u8 {
         for (room, id) in who.rooms.iter().zip(0..).skip(1) {
-            let join = Join { id: Some(id), room: name(*room), since: None, last: None, state: None };
+            let join = Join { id: Some(id), room: self.name(*room), since: None, last: None, state: None };
             self.put(&ClientFrame::Join(join), out);
         }
         who.rooms.len() as u8
@@ -101,22 +107,23 @@ impl Speak for Ringway {
             Ok(Some(ServerFrame::Left(left))) => {
                 return Heard::Refused(told("left", left.code.as_str(), left.message.as_deref()));
             }
+            Ok(Some(ServerFrame::Gap(gap))) => return Heard::Missed(gap.lost.unwrap_or(0)),
             Ok(_) => {}
             Err(error) => return Heard::Refused(error.to_string()),
         }
         Heard::Fine
     }
 
-    fn publication(&self, room: Room, body: &[u8]) -> Vec<u8> {
+    fn publication(&self, room: Room, body: &[u8], key: Option<u32>) -> Vec<u8> {
         let data =
             Payload::from_json(&[b"\"", body, b"\""].concat()).expect("ASCII without escapes is a string");
         let frame = ClientFrame::Pub(Pub {
             // Without an id only failures are told.
             id: None,
-            room: Some(name(room)),
+            room: Some(self.name(room)),
             data,
             event: None,
-            key: None,
+            key: key.map(|key| format!("k{key}").parse().expect("short text")),
             mid: None,
             echo: true,
             store: true,
@@ -144,13 +151,13 @@ fn is_passing(format: Wire, message: &[u8]) -> bool {
     }
 }
 
-fn name(room: Room) -> RoomName {
+fn name(policy: Policy, room: Room) -> RoomName {
     let name = match room.kind {
         Kind::Usual => format!("room-{}", room.number),
         Kind::Windowed => format!("window.{}", room.number),
         Kind::Tagged { family, member } => format!("{{t{family}}}.r{member}"),
     };
-    name.parse().expect("short text without control characters")
+    format!("{}{name}", policy.prefix()).parse().expect("short text without control characters")
 }
 
 fn user(number: usize) -> UserId {
@@ -242,7 +249,7 @@ mod tests {
     #[test]
     fn is_ready_when_it_is_in_every_room() {
         for format in FORMATS {
-            let ringway = Ringway::new(format, &Pass::Open).unwrap();
+            let ringway = Ringway::new(format, Policy::Disconnect, &Pass::Open).unwrap();
             let plan = zipf(false);
             let rooms = [plan.room(3), plan.room(7)];
             let who = Who { number: 5, source: None, rooms: &rooms, plan: &plan };
@@ -250,10 +257,10 @@ mod tests {
             let mut out = Outgoing::new(1);
             let mut waiting = ringway.greet(&who, &mut out);
             assert!(waiting == 2 && !out.is_empty());
-            let joined = Joined { room: name(rooms[0]), result: Default::default() };
+            let joined = Joined { room: ringway.name(rooms[0]), result: Default::default() };
             assert_eq!(heard(&ringway, &mut waiting, &ServerFrame::Joined(joined)), Heard::Fine);
             let presence = Presence {
-                room: name(rooms[0]),
+                room: ringway.name(rooms[0]),
                 joined: None,
                 updated: None,
                 left: None,
@@ -272,7 +279,7 @@ mod tests {
     #[test]
     fn refusals_are_told() {
         for format in FORMATS {
-            let ringway = Ringway::new(format, &Pass::Open).unwrap();
+            let ringway = Ringway::new(format, Policy::Disconnect, &Pass::Open).unwrap();
             let refusal =
                 Refusal { id: None, room: None, code: Code::LimitRate, message: None, retry: Some(10) };
             let heard = heard(&ringway, &mut 0, &ServerFrame::Err(refusal));
@@ -281,15 +288,30 @@ mod tests {
     }
 
     #[test]
+    fn what_is_missing_is_told() {
+        let ringway = Ringway::new(Format::Msgpack, Policy::DropOldest, &Pass::Open).unwrap();
+        let gap = ringway_protocol::frame::Gap {
+            room: "drop_oldest.room-0".parse().unwrap(),
+            reason: ringway_protocol::frame::GapReason::Slow,
+            epoch: "e1".parse().unwrap(),
+            offset: 9,
+            ts: None,
+            lost: Some(4),
+        };
+        assert_eq!(heard(&ringway, &mut 0, &ServerFrame::Gap(gap)), Heard::Missed(4));
+    }
+
+    #[test]
     fn a_publication_holds_its_body_as_it_is() {
         for format in FORMATS {
-            let ringway = Ringway::new(format, &Pass::Open).unwrap();
+            let ringway = Ringway::new(format, Policy::Disconnect, &Pass::Open).unwrap();
             let body = stamp::body(100);
-            let payload = ringway.publication(zipf(true).room(5), &body);
+            let payload = ringway.publication(zipf(true).room(5), &body, Some(3));
             assert_eq!(memchr::memmem::find_iter(&payload, &body).count(), 1);
             let frame = ringway_protocol::decode_client(ringway.format, &payload).unwrap();
             assert_eq!(frame.room().map(RoomName::as_str), Some("{t2}.r1"));
             assert_eq!(frame.id(), None);
+            assert!(matches!(frame, ClientFrame::Pub(Pub { key: Some(key), .. }) if key.as_str() == "k3"));
         }
     }
 
@@ -300,14 +322,14 @@ mod tests {
         let rooms = [plan.room(4)];
         let who = Who { number: 9, source: None, rooms: &rooms, plan: &plan };
         let pass = Pass::Ticket { secret: secret.clone(), tenant: "acme".to_owned() };
-        let upgrade = Ringway::new(Format::Msgpack, &pass).unwrap().upgrade(&who);
+        let upgrade = Ringway::new(Format::Msgpack, Policy::Conflate, &pass).unwrap().upgrade(&who);
         let sealed = upgrade.target.strip_prefix("/v1/ws?ticket=").unwrap();
         let ticket = TicketKey::new(secret.as_bytes()).open(sealed, now_s()).unwrap();
-        assert_eq!(ticket.room.as_ref().map(RoomName::as_str), Some("{t2}.r0"));
+        assert_eq!(ticket.room.as_ref().map(RoomName::as_str), Some("conflate.{t2}.r0"));
         assert_eq!(ticket.user.as_ref().map(UserId::as_str), Some("u9"));
 
         let pass = Pass::Token { secret: secret.clone(), tenant: "acme".to_owned() };
-        let upgrade = Ringway::new(Format::Json, &pass).unwrap().upgrade(&who);
+        let upgrade = Ringway::new(Format::Json, Policy::Disconnect, &pass).unwrap().upgrade(&who);
         assert_eq!(upgrade.target, "/v1/ws?room=%7Bt2%7D.r0");
         let spec =
             ringway_auth::KeySpec { alg: ringway_auth::Alg::Hs256, kid: None, bytes: secret.into_bytes() };

@@ -29,7 +29,7 @@ impl Speak for SocketIo {
         Heard::Fine
     }
 
-    fn publication(&self, _room: Room, body: &[u8]) -> Vec<u8> {
+    fn publication(&self, _room: Room, body: &[u8], _key: Option<u32>) -> Vec<u8> {
         [b"42[\"message\",\"", body, b"\"]"].concat()
     }
 

@@ -56,14 +56,26 @@ const OURS: [&str; 3] = ["ringway direct", "ringway gateway", "ringway serve"];
 fn plans() -> Vec<(&'static str, &'static str, Vec<Step>)> {
     let few: Vec<&'static str> = [&[FLOOR], &OURS[..], &["tokio-tungstenite", "websockets"]].concat();
     let hop = ["floor over NATS", "ringway two nodes"];
-    let everyone: Vec<&'static str> =
-        crate::target::all().iter().map(|target| target.name).filter(|name| !hop.contains(name)).collect();
+    let lenient = |name: &str| name.ends_with("drop_oldest") || name.ends_with("conflate");
+    let names = || crate::target::all().into_iter().map(|target| target.name);
+    let everyone: Vec<&'static str> = names().filter(|name| !hop.contains(name) && !lenient(name)).collect();
+    let policies: Vec<&'static str> = names()
+        .filter(|name| OURS.contains(name) || (name.starts_with("ringway") && lenient(name)))
+        .collect();
+    let newest = ["ringway direct conflate", "ringway gateway conflate", "ringway serve conflate"];
+    let buffering = ["ringway serve", "ringway serve drop_oldest", "tokio-tungstenite", "websockets"];
+    let (gateways, policies): (Vec<_>, Vec<_>) =
+        policies.into_iter().partition(|name| name.starts_with("ringway gateway"));
+    let main_rivals = ["tokio-tungstenite", "websockets", "socket.io"];
+    let more_rivals =
+        [FLOOR, "websockets sequential", "websockets gathered", "fastapi", "picows", "ws", "centrifugo"];
     let ours: Vec<&'static str> = [&[FLOOR], &OURS[..]].concat();
     let step = |script, targets: &[&'static str], repetitions| Step {
         script,
         targets: targets.to_vec(),
         repetitions,
     };
+    let slow = Script::Slow { connections: 300 };
     let core = Script::Core { connections: 2_000, pace: 1.0, seconds: 2.0 };
     let crowd = Script::Core { connections: 10_000, pace: 0.2, seconds: 4.0 };
     let echoing = [
@@ -85,17 +97,27 @@ fn plans() -> Vec<(&'static str, &'static str, Vec<Step>)> {
         "websockets sequential",
         "websockets gathered",
     ];
+    let stalling = [
+        "ringway direct",
+        "ringway direct drop_oldest",
+        "ringway direct conflate",
+        "tokio-tungstenite",
+        "websockets",
+    ];
     let rooms = |each, tagged| Script::Rooms { connections: 2_000, rooms: Rooms { each, tagged } };
     let roomy = ["ringway direct", "ringway gateway", "ringway serve"];
     vec![
         (
             "quick",
-            "the floor, Ringway's three paths, tokio-tungstenite and websockets: six minutes",
+            "the floor, Ringway's three paths, tokio-tungstenite and websockets: eight minutes",
             vec![
                 step(core, &few, 5),
                 step(Script::Memory { connections: 8_000 }, &few, 1),
                 step(Script::Window, &ours, 2),
                 step(Script::Hop, &hop, 3),
+                step(slow, &stalling, 1),
+                step(Script::Conflate, &["ringway direct conflate"], 1),
+                step(Script::Noisy, &["ringway direct"], 1),
             ],
         ),
         (
@@ -115,8 +137,21 @@ fn plans() -> Vec<(&'static str, &'static str, Vec<Step>)> {
                 step(rooms(5, false), &roomy, 1),
                 step(rooms(5, true), &roomy, 1),
                 step(Script::Churn { connections: 2_000 }, &few, 1),
-                step(Script::Slow { connections: 1_000 }, &few, 1),
+                step(slow, &few, 1),
                 step(Script::Storm { connections: 5_000 }, &few, 1),
+            ],
+        ),
+        (
+            "slow",
+            "those that don't keep up, or ask for too much, under every policy, and what others do with them",
+            vec![
+                step(slow, &policies, 5),
+                step(slow, &gateways, 5),
+                step(slow, &main_rivals, 5),
+                step(slow, &more_rivals, 1),
+                step(Script::Conflate, &newest, 1),
+                step(Script::Conflate, &buffering, 1),
+                step(Script::Noisy, &OURS, 5),
             ],
         ),
         (
@@ -139,7 +174,8 @@ pub(crate) fn plan(wish: &Wish) -> anyhow::Result<Plan> {
     let wanted =
         |wanted: &[String], name: &str| wanted.is_empty() || wanted.iter().any(|word| name.contains(word));
     for step in &mut steps {
-        step.targets.retain(|target| *target == FLOOR || wanted(&wish.only, target));
+        let floor = step.script.needs_floor();
+        step.targets.retain(|target| (floor && *target == FLOOR) || wanted(&wish.only, target));
         step.repetitions = wish.repeat.unwrap_or(step.repetitions);
     }
     steps.retain(|step| wanted(&wish.script, &step.script.name()) && !step.targets.is_empty());

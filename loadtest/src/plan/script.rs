@@ -1,5 +1,7 @@
 //! The scripts, as a plan names them.
 
+use crate::target::{FREE, NOISY};
+
 /// What is done with a target. Phases: see `conductor::script`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Script {
@@ -21,8 +23,12 @@ pub(crate) enum Script {
     Rooms { connections: usize, rooms: Rooms },
     /// Coming and going.
     Churn { connections: usize },
-    /// Some don't read.
+    /// A tenth doesn't read.
     Slow { connections: usize },
+    /// Some read little at a time of a room whose publications are values of keys.
+    Conflate,
+    /// Another tenant publishes at many times its limit.
+    Noisy,
     /// All come back at once.
     Storm { connections: usize },
     /// Long.
@@ -55,6 +61,8 @@ impl Script {
             }
             Script::Churn { .. } => "churn".to_owned(),
             Script::Slow { .. } => "slow".to_owned(),
+            Script::Conflate => "conflate".to_owned(),
+            Script::Noisy => "noisy".to_owned(),
             Script::Storm { .. } => "storm".to_owned(),
             Script::Soak { .. } => "soak".to_owned(),
         }
@@ -63,7 +71,8 @@ impl Script {
     /// How many connections it opens.
     pub(crate) fn connections(&self) -> usize {
         match *self {
-            Script::Window => 200,
+            Script::Window | Script::Conflate => 200,
+            Script::Noisy => 240,
             Script::Hop => 2,
             Script::Core { connections, .. }
             | Script::Memory { connections }
@@ -82,7 +91,30 @@ impl Script {
     pub(crate) fn workers(&self) -> usize {
         match self {
             Script::Hop | Script::Churn { .. } | Script::Slow { .. } | Script::Soak { .. } => 2,
+            Script::Noisy => 3,
             _ => 1,
+        }
+    }
+
+    /// Whether its figures are compared with the floor's, so that it always runs with them.
+    pub(crate) fn needs_floor(&self) -> bool {
+        !matches!(self, Script::Slow { .. } | Script::Conflate | Script::Noisy)
+    }
+
+    /// For how long, in seconds, the first worker, whose deliveries are measured, doesn't sleep after an event.
+    pub(crate) fn spin(&self) -> f64 {
+        match self {
+            // Longer than any pause within the deliveries of a message.
+            Script::Slow { .. } | Script::Noisy => 500e-6,
+            _ => 0.0,
+        }
+    }
+
+    /// Whose clients the connections of each worker are, where it isn't the usual tenant.
+    pub(crate) fn tenants(&self) -> &'static [Option<&'static str>] {
+        match self {
+            Script::Noisy => &[None, Some(NOISY), Some(FREE)],
+            _ => &[],
         }
     }
 }

@@ -19,7 +19,7 @@ pub(super) fn is_floor(target: &str) -> bool {
 }
 
 /// Scripts in the order of a report; others follow by name.
-const SCRIPTS: [&str; 13] = [
+const SCRIPTS: [&str; 15] = [
     "core",
     "core-10k",
     "window",
@@ -31,6 +31,8 @@ const SCRIPTS: [&str; 13] = [
     "rooms",
     "churn",
     "slow",
+    "conflate",
+    "noisy",
     "storm",
     "soak",
 ];

@@ -2,6 +2,7 @@
 
 use super::book::{Book, Way, is_floor, phase};
 use super::figure::{Figure, Place, Trouble, quantile};
+use super::slow;
 use super::spread::Spread;
 use super::table::{Cell, Row, Table, Tone};
 use super::unit::Unit;
@@ -126,7 +127,11 @@ pub(super) fn table(book: &Book) -> Table {
             words(""),
             words("best alternative"),
         ],
-        rows: goals.map(|goal| row(book, &goal)).chain(ran("hop").then(|| hop(book))).collect(),
+        rows: goals
+            .map(|goal| row(book, &goal))
+            .chain(ran("hop").then(|| hop(book)))
+            .chain(slow::bars(book))
+            .collect(),
     }
 }
 

@@ -10,6 +10,7 @@ mod page;
 mod plot;
 #[cfg(test)]
 mod sample;
+mod slow;
 mod spread;
 mod table;
 mod tables;

@@ -280,6 +280,7 @@ fn samples(chance: &mut Chance, roles: &BTreeMap<String, Use>, connections: usiz
                 rss: rss.collect(),
                 files: roles.iter().map(|(role, used)| (role.clone(), used.files)).collect(),
                 cpu: roles.iter().map(|(role, used)| (role.clone(), used.cpu * part)).collect(),
+                kernel: 0,
             }
         })
         .collect()

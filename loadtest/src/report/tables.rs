@@ -88,7 +88,7 @@ fn cost(book: &Book, script: &str, name: &str) -> Option<Table> {
         // follows from the rate that was chosen.
         let watched = name == "left" || any(|at| !at.samples.is_empty());
         let quiet = !any(|at| at.deliveries > 0 || at.opened > 0);
-        let stressed = ["stalled", "storm"].contains(&name);
+        let stressed = ["stalled", "read on", "storm"].contains(&name);
         let only = |told: bool, cell: Cell| if told { cell } else { Cell::default() };
         let cell = |unit: Unit, spread: Option<Spread>| {
             spread.map_or_else(Cell::default, |spread| Cell::spread(unit, &spread))
@@ -248,9 +248,9 @@ fn trouble(book: &Book, script: &str, target: &str, name: &str) -> Cell {
     Cell::toned(words.join(", "), if is_meant(name, &Trouble::of(phases())) { Tone::Soft } else { Tone::Bad })
 }
 
-/// Who reads nothing is to be closed: in `stalled` that is the point.
+/// Who reads nothing is to be closed, and finds that out when it reads on: that is the point of it.
 fn is_meant(phase: &str, trouble: &Trouble) -> bool {
-    phase == "stalled" && Trouble { closed: 0, ..*trouble } == Trouble::default()
+    phase == "read on" && Trouble { closed: 0, ..*trouble } == Trouble::default()
 }
 
 fn heads(heads: &[(&str, bool)]) -> Vec<(String, bool)> {

@@ -10,6 +10,8 @@ mod ringway;
 mod tools;
 mod tungstenite;
 
+pub(crate) use ringway::{FREE, NOISY, NOISY_LIMIT};
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Command;

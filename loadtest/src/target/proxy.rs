@@ -9,6 +9,7 @@ use ringway_testkit::ports::free_port;
 
 use super::process::Program;
 use super::{Ground, Role, Running, Started, Target, ringway, too_many, tools, version_of};
+use crate::dialect::Policy;
 
 /// Connections beyond those that are to come: a probe, one that is closing yet.
 const SPARE: usize = 20;
@@ -59,12 +60,12 @@ fn start(
     if let Some(why) = too_many(ground, 2) {
         return Ok(Started::Absent(why));
     }
-    let (server, ringway) = ringway::serve_behind(ground)?;
+    let (server, ringway) = ringway::serve_behind(ground, Policy::Disconnect)?;
     let address = free_port();
     let process = program(&fill(ground, template, address, server.listen)?).start()?;
     process.wait_for(address)?;
     Ok(Started::Running(Box::new(Running {
-        dialect: ringway::by_token(),
+        dialect: ringway::by_token(Policy::Disconnect),
         addresses: vec![address],
         versions: format!("{version}, {ringway}"),
         roles: vec![

@@ -12,7 +12,7 @@ use ringway_testkit::ports::free_port;
 
 use super::process::{Process, Program};
 use super::{Ground, Role, Running, Started, Target, too_many, version_of};
-use crate::dialect::{Format, Pass, Spec};
+use crate::dialect::{Format, Pass, Policy, Spec};
 
 /// Connections of a node; a process has 20,000 open files on many machines.
 const NODE_HOLDS: usize = 18_000;
@@ -25,53 +25,59 @@ const CLUSTER_SECRET: &str = "loadtest-cluster-secret-0123456789abcdef";
 const TENANT_SECRET: &str = "loadtest-tenant-secret-0123456789abcdefg";
 const TENANT: &str = "load";
 
-/// Rooms whose publications may wait to leave together: `window.**`.
-const WINDOW: &str = "\n[[classes]]\nrooms = \"window.**\"\nflush_window = \"10ms\"\n";
+/// Tenants beside: one with a limit, one without.
+pub(crate) const NOISY: &str = "noisy";
+pub(crate) const FREE: &str = "free";
+
+/// Publications a second of the tenant [`NOISY`].
+pub(crate) const NOISY_LIMIT: u32 = 500;
+
+/// The classes of a policy's rooms: those whose publications may wait to leave together, and the others.
+fn classes(policy: Policy) -> String {
+    let prefix = policy.prefix();
+    let slow = match policy {
+        Policy::Disconnect => "",
+        Policy::DropOldest => "slow_consumer = \"drop_oldest\"\n",
+        Policy::Conflate => "slow_consumer = \"conflate\"\n",
+    };
+    // The first that matches holds, so what says more comes first.
+    let windowed = format!("\n[[classes]]\nrooms = \"{prefix}window.**\"\nflush_window = \"10ms\"\n{slow}");
+    match policy {
+        Policy::Disconnect => windowed,
+        _ => format!("{windowed}\n[[classes]]\nrooms = \"{prefix}**\"\n{slow}"),
+    }
+}
 
 pub(super) fn targets() -> Vec<Target> {
+    use Policy::{Conflate, Disconnect, DropOldest};
+    let target = |name, path, beside, start| Target { name, path, beside, rooms: true, start };
+    let nats: &[&str] = &["nats"];
     vec![
-        Target {
-            name: "ringway direct",
-            path: "node alone",
-            beside: &["nats"],
-            rooms: true,
-            start: |ground| direct(ground, Format::Msgpack),
-        },
-        Target {
-            name: "ringway direct json",
-            path: "node alone",
-            beside: &["nats"],
-            rooms: true,
-            start: |ground| direct(ground, Format::Json),
-        },
-        Target {
-            name: "ringway gateway",
-            path: "gateway and node",
-            beside: &["nats"],
-            rooms: true,
-            start: gateway,
-        },
-        Target {
-            name: "ringway two nodes",
-            path: "two nodes over NATS",
-            beside: &["nats"],
-            rooms: true,
-            start: |ground| nodes(ground, Format::Msgpack, 2),
-        },
-        Target {
-            name: "floor over NATS",
-            path: "two processes over NATS",
-            beside: &["nats"],
-            rooms: false,
-            start: over_nats,
-        },
-        Target { name: "ringway serve", path: "one process", beside: &[], rooms: true, start: serve },
+        target("ringway direct", NODE, nats, |ground| direct(ground, Format::Msgpack, Disconnect)),
+        target("ringway direct drop_oldest", NODE, nats, |ground| {
+            direct(ground, Format::Msgpack, DropOldest)
+        }),
+        target("ringway direct conflate", NODE, nats, |ground| direct(ground, Format::Msgpack, Conflate)),
+        target("ringway direct json", NODE, nats, |ground| direct(ground, Format::Json, Disconnect)),
+        target("ringway gateway", GATEWAY, nats, |ground| gateway(ground, Disconnect)),
+        target("ringway gateway drop_oldest", GATEWAY, nats, |ground| gateway(ground, DropOldest)),
+        target("ringway gateway conflate", GATEWAY, nats, |ground| gateway(ground, Conflate)),
+        target("ringway two nodes", "two nodes over NATS", nats, |ground| {
+            nodes(ground, Format::Msgpack, Disconnect, 2)
+        }),
+        Target { rooms: false, ..target("floor over NATS", "two processes over NATS", nats, over_nats) },
+        target("ringway serve", "one process", &[], |ground| serve(ground, Disconnect)),
+        target("ringway serve drop_oldest", "one process", &[], |ground| serve(ground, DropOldest)),
+        target("ringway serve conflate", "one process", &[], |ground| serve(ground, Conflate)),
     ]
 }
 
+const NODE: &str = "node alone";
+const GATEWAY: &str = "gateway and node";
+
 /// As many nodes as the connections need, reached by themselves.
-fn direct(ground: &Ground, format: Format) -> anyhow::Result<Started> {
-    nodes(ground, format, ground.connections.div_ceil(NODE_HOLDS).max(1))
+fn direct(ground: &Ground, format: Format, policy: Policy) -> anyhow::Result<Started> {
+    nodes(ground, format, policy, ground.connections.div_ceil(NODE_HOLDS).max(1))
 }
 
 /// Two processes that do nothing but pass messages on over NATS.
@@ -104,8 +110,8 @@ fn over_nats(ground: &Ground) -> anyhow::Result<Started> {
 }
 
 /// So many nodes that clients reach by themselves, with tickets.
-fn nodes(ground: &Ground, format: Format, count: usize) -> anyhow::Result<Started> {
-    let Cluster { ringway, nats, nodes } = match Cluster::start(ground, count)? {
+fn nodes(ground: &Ground, format: Format, policy: Policy, count: usize) -> anyhow::Result<Started> {
+    let Cluster { ringway, nats, nodes } = match Cluster::start(ground, policy, count)? {
         Ok(cluster) => cluster,
         Err(why) => return Ok(Started::Absent(why)),
     };
@@ -114,7 +120,7 @@ fn nodes(ground: &Ground, format: Format, count: usize) -> anyhow::Result<Starte
     let roles = vec![role("node", &nodes), nats.role()];
     let versions = format!("{}, {}", ringway.version, nats.version);
     Ok(Started::Running(Box::new(Running {
-        dialect: Spec::Ringway { format, pass },
+        dialect: Spec::Ringway { format, policy, pass },
         addresses,
         versions,
         roles,
@@ -124,9 +130,9 @@ fn nodes(ground: &Ground, format: Format, count: usize) -> anyhow::Result<Starte
 }
 
 /// Gateways before nodes, with tokens.
-fn gateway(ground: &Ground) -> anyhow::Result<Started> {
+fn gateway(ground: &Ground, policy: Policy) -> anyhow::Result<Started> {
     let count = ground.connections.div_ceil(NODE_HOLDS).max(1);
-    let Cluster { ringway, nats, nodes } = match Cluster::start(ground, count)? {
+    let Cluster { ringway, nats, nodes } = match Cluster::start(ground, policy, count)? {
         Ok(cluster) => cluster,
         Err(why) => return Ok(Started::Absent(why)),
     };
@@ -136,7 +142,7 @@ fn gateway(ground: &Ground) -> anyhow::Result<Started> {
     let roles = vec![role("gateway", &gateways), role("node", &nodes), nats.role()];
     let versions = format!("{}, {}", ringway.version, nats.version);
     Ok(Started::Running(Box::new(Running {
-        dialect: by_token(),
+        dialect: by_token(policy),
         addresses,
         versions,
         roles,
@@ -146,13 +152,13 @@ fn gateway(ground: &Ground) -> anyhow::Result<Started> {
 }
 
 /// Everything in one process, without NATS.
-fn serve(ground: &Ground) -> anyhow::Result<Started> {
+fn serve(ground: &Ground, policy: Policy) -> anyhow::Result<Started> {
     if let Some(why) = too_many(ground, 1) {
         return Ok(Started::Absent(why));
     }
-    let (server, version) = serve_behind(ground)?;
+    let (server, version) = serve_behind(ground, policy)?;
     let admin = ("server", server.admin);
-    let mut started = Running::of_one(by_token(), server.listen, version, server.process);
+    let mut started = Running::of_one(by_token(policy), server.listen, version, server.process);
     if let Started::Running(running) = &mut started {
         running.admin.push(admin);
     }
@@ -160,8 +166,8 @@ fn serve(ground: &Ground) -> anyhow::Result<Started> {
 }
 
 /// `ringway serve`, for what stands before it, with its version.
-pub(super) fn serve_behind(ground: &Ground) -> anyhow::Result<(Server, String)> {
-    let ringway = Ringway::new(ground, None)?;
+pub(super) fn serve_behind(ground: &Ground, policy: Policy) -> anyhow::Result<(Server, String)> {
+    let ringway = Ringway::new(ground, policy, None)?;
     let (listen, admin, node) = (free_port(), free_port(), free_port());
     let program = ringway
         .program("serve", "serve", ground)
@@ -172,9 +178,9 @@ pub(super) fn serve_behind(ground: &Ground) -> anyhow::Result<(Server, String)> 
 }
 
 /// How a gateway is spoken to.
-pub(super) fn by_token() -> Spec {
+pub(super) fn by_token(policy: Policy) -> Spec {
     let pass = Pass::Token { secret: TENANT_SECRET.to_owned(), tenant: TENANT.to_owned() };
-    Spec::Ringway { format: Format::Msgpack, pass }
+    Spec::Ringway { format: Format::Msgpack, policy, pass }
 }
 
 fn role(name: &'static str, servers: &[Server]) -> Role {
@@ -210,12 +216,12 @@ struct Cluster {
 
 impl Cluster {
     /// With so many nodes; the inner error: there is no NATS server to be had.
-    fn start(ground: &Ground, count: usize) -> anyhow::Result<Result<Cluster, String>> {
+    fn start(ground: &Ground, policy: Policy, count: usize) -> anyhow::Result<Result<Cluster, String>> {
         let nats = match nats::server_path() {
             Ok(binary) => Nats::start(ground, &binary)?,
             Err(error) => return Ok(Err(format!("no nats-server: {error}"))),
         };
-        let ringway = Ringway::new(ground, Some(&nats))?;
+        let ringway = Ringway::new(ground, policy, Some(&nats))?;
         let nodes = (0..count).map(|n| ringway.node(ground, n)).collect::<anyhow::Result<_>>()?;
         Ok(Ok(Cluster { ringway, nats, nodes }))
     }
@@ -252,10 +258,10 @@ struct Ringway {
 }
 
 impl Ringway {
-    fn new(ground: &Ground, nats: Option<&Nats>) -> anyhow::Result<Ringway> {
+    fn new(ground: &Ground, policy: Policy, nats: Option<&Nats>) -> anyhow::Result<Ringway> {
         let binary = binary(&ground.root)?;
         let version = version_of(Command::new(&binary).arg("--version"));
-        let config = configuration(ground, nats.map(|nats| nats.address))?;
+        let config = configuration(ground, policy, nats.map(|nats| nats.address))?;
         Ok(Ringway { binary, config, version })
     }
 
@@ -304,17 +310,21 @@ fn binary(root: &Path) -> anyhow::Result<PathBuf> {
 /// A room's replay buffer isn't a connection's memory: the room that takes large messages and has no members keeps none.
 const NOBODY: &str = "\n[[classes]]\nrooms = \"room-1\"\nreplay = { messages = 0, age = \"30s\" }\n";
 
+const KEYS: &str = "keys = [{ alg = \"HS256\", file = \"tenant.key\" }]\n";
+
 /// Writes the file that all processes share; what differs between them is set by environment.
-fn configuration(ground: &Ground, nats: Option<SocketAddr>) -> anyhow::Result<PathBuf> {
+fn configuration(ground: &Ground, policy: Policy, nats: Option<SocketAddr>) -> anyhow::Result<PathBuf> {
     fs::write(ground.scratch.join("tenant.key"), TENANT_SECRET)?;
     let nats = nats.map(|address| format!("[nats]\nurls = [\"nats://{address}\"]\n\n")).unwrap_or_default();
     let text = format!(
         "[gateway]\nauth = \"jwt\"\n\n\
          {nats}\
          [cluster]\nsecret = \"{CLUSTER_SECRET}\"\n\n\
-         [tenants.{TENANT}]\nkeys = [{{ alg = \"HS256\", file = \"tenant.key\" }}]\n"
+         [tenants.{TENANT}]\n{KEYS}\n\
+         [tenants.{FREE}]\n{KEYS}\n\
+         [tenants.{NOISY}]\n{KEYS}limits = {{ publish_per_second = {NOISY_LIMIT} }}\n"
     );
     let file = ground.scratch.join("ringway.toml");
-    fs::write(&file, format!("{text}{NOBODY}{WINDOW}"))?;
+    fs::write(&file, format!("{text}{NOBODY}{}", classes(policy)))?;
     Ok(file)
 }

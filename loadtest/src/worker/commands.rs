@@ -14,24 +14,27 @@ use super::membership::Rooms;
 use super::pace::Pace;
 use super::publish::{Load, Publishing};
 use super::tally::Tally;
+use super::trickle::Trickle;
 use super::upgrade::Nonce;
-use crate::control::{Command, Event, Membership, Standing};
+use crate::control::{Collected, Command, Event, Membership, Standing};
 use crate::dialect::{Spec, stamp};
 
 impl Engine {
     /// Begins what is asked for. An event: that was all of it already.
     pub(super) fn begin(&mut self, command: Command, now: u64) -> anyhow::Result<Option<Event>> {
-        if let Command::Configure { dialect, addresses, sources, first, total } = command {
+        if let Command::Configure { dialect, addresses, sources, first, total, spin } = command {
+            self.spin = clock::nanoseconds(spin);
             self.configure(&dialect, addresses, sources, first, total)?;
             return Ok(Some(Event::Configured));
         }
         let total = self.setup.as_ref().context("the worker isn't configured")?.total;
         let done = match command {
             Command::Configure { .. } | Command::End => None,
-            Command::Open { count, in_flight, per_second, rooms } => {
+            Command::Open { count, in_flight, per_second, rooms, receive_buffer } => {
                 ensure!(in_flight > 0 || per_second.is_some(), "none may be in flight");
                 check_rate(per_second.unwrap_or(1.0))?;
                 self.rooms = plan(&rooms)?;
+                self.receive_buffer = receive_buffer;
                 self.arrivals = Arrivals::new(now);
                 let pace = per_second.map(|rate| Pace::new(now, rate, count as u64));
                 self.places.reserve_exact(count);
@@ -45,11 +48,12 @@ impl Engine {
                 self.job = Some(Job::Churn(Pace::lasting(now, per_second, seconds)));
                 None
             }
-            Command::Publish { per_second, burst, seconds, body, publishers, to } => {
+            Command::Publish { per_second, burst, seconds, body, publishers, to, keys, patience } => {
                 check_rate(per_second)?;
                 ensure!(body >= stamp::LEN, "a body has {} bytes at least", stamp::LEN);
                 ensure!((1..=self.places.len()).contains(&publishers), "there aren't as many publishers");
-                let load = Load { per_second, seconds, burst: burst.max(1), body, publishers, to };
+                let burst = burst.max(1);
+                let load = Load { per_second, seconds, burst, body, publishers, to, keys, patience };
                 let publishing = Publishing::new(load, &self.rooms, total);
                 self.next_send = publishing.began();
                 self.job = Some(Job::Publish(Box::new(publishing)));
@@ -68,6 +72,7 @@ impl Engine {
             }
             Command::Reset => {
                 self.tally = Tally::new(now);
+                self.trickle.reset();
                 self.next_number = 0;
                 for connection in self.places.iter_mut().flatten() {
                     connection.before = 0;
@@ -76,6 +81,10 @@ impl Engine {
             }
             Command::Stall { count } => {
                 self.stall(count)?;
+                Some(Event::Done)
+            }
+            Command::Trickle { count, bytes, every, keys } => {
+                self.trickle(count, bytes, clock::nanoseconds(every), keys, now)?;
                 Some(Event::Done)
             }
             Command::Stand => Some(Event::Standing(self.standing())),
@@ -93,7 +102,10 @@ impl Engine {
                 self.published(now)
             }
             Job::Collect(collecting) => {
-                collecting.is_done(&self.tally, now).then(|| Event::Collected(self.tally.collected()))
+                let done = collecting.is_done(&self.tally, now);
+                done.then(|| {
+                    Event::Collected(Collected { lags: self.trickle.told(), ..self.tally.collected() })
+                })
             }
             Job::Close => self.leaving.is_empty().then_some(Event::Done),
         }
@@ -178,6 +190,34 @@ impl Engine {
             }
             connection.stalled = stall;
         }
+        Ok(())
+    }
+
+    fn trickle(&mut self, count: usize, bytes: usize, every: u64, keys: u32, now: u64) -> anyhow::Result<()> {
+        ensure!(count == 0 || (bytes > 0 && every > 0), "nothing at a time is no reading");
+        let mut readers = Vec::new();
+        let open = self.places.iter_mut().enumerate().rev();
+        let open = open.filter_map(|(place, connection)| Some((place, connection.as_mut()?)));
+        for (nth, (place, connection)) in open.enumerate() {
+            let slow = nth < count;
+            if slow && !connection.stalled {
+                self.registry.deregister(&mut connection.socket).context("slowing down")?;
+            } else if !slow && self.trickle.reader(place).is_some() {
+                let interest = Interest::READABLE | Interest::WRITABLE;
+                self.registry
+                    .register(&mut connection.socket, Token(place), interest)
+                    .context("reading on")?;
+            }
+            connection.stalled = slow;
+            if slow {
+                let ends = (connection.socket.local_addr(), connection.socket.peer_addr());
+                if let (Ok(near), Ok(far)) = ends {
+                    readers.push((place, near, far));
+                }
+            }
+        }
+        readers.reverse();
+        self.trickle = Trickle::new(readers, bytes, every, keys, now);
         Ok(())
     }
 

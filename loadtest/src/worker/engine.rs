@@ -20,6 +20,7 @@ use super::leaving::{self, Leaving};
 use super::membership::Rooms;
 use super::open::Deadlines;
 use super::tally::Tally;
+use super::trickle::Trickle;
 use super::upgrade::Nonce;
 use crate::control::{Command, Event, Membership};
 use crate::dialect::{Speak, stamp};
@@ -54,6 +55,9 @@ pub(crate) struct Engine {
     pub(super) deadlines: Deadlines,
     pub(super) arrivals: Arrivals,
     pub(super) tally: Tally,
+    pub(super) trickle: Trickle,
+    /// `SO_RCVBUF` of those that are opened; none: as the kernel has it.
+    pub(super) receive_buffer: Option<usize>,
     pub(super) job: Option<Job>,
     /// When the next message is to be sent: looked at between any two events.
     pub(super) next_send: u64,
@@ -66,6 +70,9 @@ pub(crate) struct Engine {
     pub(super) buffer: Vec<u8>,
     pub(super) outgoing: Outgoing,
     pub(super) mark: Finder<'static>,
+    /// How long it doesn't sleep after an event, and when the last one was.
+    pub(super) spin: u64,
+    last_event: u64,
     next_progress: u64,
     ended: bool,
 }
@@ -105,6 +112,8 @@ impl Engine {
             deadlines: Deadlines::default(),
             arrivals: Arrivals::new(now),
             tally: Tally::new(now),
+            trickle: Trickle::default(),
+            receive_buffer: None,
             job: None,
             next_send: u64::MAX,
             next_number: 0,
@@ -114,6 +123,8 @@ impl Engine {
             buffer: vec![0; BUFFER],
             outgoing: Outgoing::new(rand::random()),
             mark: Finder::new(stamp::MARK),
+            spin: 0,
+            last_event: now,
             next_progress: now + clock::SECOND,
             ended: false,
         })
@@ -130,7 +141,8 @@ impl Engine {
                 return Ok(());
             }
             let due = self.due(now);
-            let wait = if due <= clock::now() {
+            let later = clock::now();
+            let wait = if due <= later || later < self.last_event + self.spin {
                 Some(Duration::ZERO)
             } else {
                 self.alarm.set(due, now).context("the timer")?;
@@ -139,6 +151,9 @@ impl Engine {
             match poll.poll(&mut events, wait) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 other => other.context("the poll")?,
+            }
+            if !events.is_empty() {
+                self.last_event = clock::now();
             }
             for event in &events {
                 match event.token() {
@@ -159,6 +174,10 @@ impl Engine {
     fn advance(&mut self, now: u64) -> anyhow::Result<()> {
         self.expire(now);
         self.leaving.expire(now);
+        self.trickle.look(now);
+        for place in self.trickle.reads(now) {
+            self.sip(place);
+        }
         if now >= self.next_progress {
             self.next_progress = now + clock::SECOND - (now - self.next_progress) % clock::SECOND;
             let standing = self.standing();
@@ -188,7 +207,7 @@ impl Engine {
 
     /// When time next asks for something.
     fn due(&self, now: u64) -> u64 {
-        let mut due = self.next_progress.min(self.next_send);
+        let mut due = self.next_progress.min(self.next_send).min(self.trickle.due());
         due = due.min(self.deadlines.due().unwrap_or(u64::MAX));
         due = due.min(self.leaving.due().unwrap_or(u64::MAX));
         let job = match &self.job {
@@ -211,7 +230,10 @@ impl Engine {
         match connection.phase {
             Phase::Open => {
                 self.open -= 1;
-                self.tally.close(how);
+                match self.trickle.reader(place) {
+                    Some((reader, ..)) => reader.closed(how),
+                    None => self.tally.close(how),
+                }
             }
             Phase::Connecting | Phase::Upgrading | Phase::Greeting => self.arrivals.failed(how),
         }

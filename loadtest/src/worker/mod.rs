@@ -7,6 +7,7 @@
 mod clock;
 mod commands;
 mod connection;
+mod diag;
 mod engine;
 pub(crate) mod frame;
 mod inbox;
@@ -21,6 +22,7 @@ mod read;
 mod tally;
 #[cfg(test)]
 mod tests;
+mod trickle;
 mod upgrade;
 
 use std::io::{self, Write as _};

@@ -41,12 +41,15 @@ impl Setup {
         self.sources.get(turn % self.sources.len().max(1)).copied()
     }
 
-    fn connect(&self, number: usize) -> anyhow::Result<TcpStream> {
+    fn connect(&self, number: usize, receive_buffer: Option<usize>) -> anyhow::Result<TcpStream> {
         let address = self.address(number);
         let socket =
             Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))
                 .context("no socket")?;
         socket.set_tcp_nodelay(true).context("TCP_NODELAY")?;
+        if let Some(bytes) = receive_buffer {
+            socket.set_recv_buffer_size(bytes).context("SO_RCVBUF")?;
+        }
         if let Some(source) = self.source(number) {
             // The port is chosen when the peer is known, so that each peer has all of them.
             setsockopt(&socket, IpBindAddressNoPort, &true).context("IP_BIND_ADDRESS_NO_PORT")?;
@@ -71,7 +74,7 @@ impl Engine {
     pub(super) fn start(&mut self, place: usize, started: u64) {
         let setup = self.setup.as_ref().expect("nothing opens before it is configured");
         self.arrivals.pending += 1;
-        let registered = setup.connect(setup.first + place).and_then(|mut socket| {
+        let registered = setup.connect(setup.first + place, self.receive_buffer).and_then(|mut socket| {
             let interest = Interest::READABLE | Interest::WRITABLE;
             self.registry.register(&mut socket, Token(place), interest).context("registering")?;
             Ok(socket)

@@ -14,9 +14,6 @@ use crate::dialect::Speak;
 use crate::dialect::stamp::{self, Stamp};
 use crate::histogram;
 
-/// How long the sockets have for what they didn't take at once, after the last message.
-const PATIENCE: u64 = 10 * clock::SECOND;
-
 /// What is published, and by whom.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Load {
@@ -29,6 +26,10 @@ pub(crate) struct Load {
     /// So many connections in turn.
     pub(crate) publishers: usize,
     pub(crate) to: Aim,
+    /// Message `n` has key `n` modulo so many.
+    pub(crate) keys: Option<u32>,
+    /// How long the sockets have for what they didn't take at once, after the last message, seconds.
+    pub(crate) patience: f64,
 }
 
 /// Publishing, under way.
@@ -38,7 +39,8 @@ pub(crate) struct Publishing {
     /// Whether receivers must see the numbers grow.
     ordered: bool,
     body: Vec<u8>,
-    template: Option<Template>,
+    /// Of one room, by key.
+    templates: Vec<Template>,
     /// Members of each room, where that can be told.
     members: Option<Members>,
     sent: u64,
@@ -53,6 +55,7 @@ pub(crate) struct Publishing {
 /// The payload for a room, but for the stamp.
 struct Template {
     room: u32,
+    key: Option<u32>,
     payload: Vec<u8>,
     stamp_at: usize,
 }
@@ -102,7 +105,7 @@ impl Publishing {
             load,
             ordered,
             body: stamp::body(load.body),
-            template: None,
+            templates: Vec::new(),
             members,
             sent: 0,
             unsent: 0,
@@ -120,22 +123,31 @@ impl Publishing {
 
     /// When something is to be done, sending apart.
     pub(super) fn due(&self) -> u64 {
-        if self.pace.due().is_some() { u64::MAX } else { self.end + PATIENCE }
+        if self.pace.due().is_some() { u64::MAX } else { self.patient_until() }
     }
 
-    fn template(&mut self, rooms: &Rooms, room: u32, speak: &dyn Speak) -> &mut Template {
-        if self.template.as_ref().is_none_or(|template| template.room != room) {
-            let payload = speak.publication(rooms.room(room), &self.body);
-            let stamp_at = memmem::find(&payload, stamp::MARK).expect("a publication holds its body");
-            self.template = Some(Template { room, payload, stamp_at });
+    fn patient_until(&self) -> u64 {
+        self.end.saturating_add(clock::nanoseconds(self.load.patience))
+    }
+
+    fn template(&mut self, rooms: &Rooms, room: u32, number: u32, speak: &dyn Speak) -> &mut Template {
+        if self.templates.first().is_some_and(|template| template.room != room) {
+            self.templates.clear();
         }
-        self.template.as_mut().expect("made above")
+        let key = self.load.keys.map(|keys| number % keys.max(1));
+        let at = self.templates.iter().position(|template| template.key == key).unwrap_or_else(|| {
+            let payload = speak.publication(rooms.room(room), &self.body, key);
+            let stamp_at = memmem::find(&payload, stamp::MARK).expect("a publication holds its body");
+            self.templates.push(Template { room, key, payload, stamp_at });
+            self.templates.len() - 1
+        });
+        &mut self.templates[at]
     }
 
     fn told(&self) -> Published {
         Published {
             sent: self.sent,
-            payload_bytes: self.template.as_ref().map_or(0, |template| template.payload.len()),
+            payload_bytes: self.templates.last().map_or(0, |template| template.payload.len()),
             seconds: clock::seconds(self.end.saturating_sub(self.began)),
             lateness: histogram::pack(&self.lateness),
             due: self.members.as_ref().map(|_| self.due),
@@ -178,8 +190,9 @@ impl Engine {
             }
         };
         let (burst, ordered) = (publishing.load.burst, publishing.ordered);
-        let Template { payload, stamp_at, .. } = publishing.template(&self.rooms, room, &*setup.speak);
         for number in self.next_number..self.next_number + burst as u32 {
+            let template = publishing.template(&self.rooms, room, number, &*setup.speak);
+            let Template { payload, stamp_at, .. } = template;
             let stamp = Stamp { intended, number, origin: setup.first as u16, ordered };
             payload[*stamp_at..*stamp_at + stamp::LEN].copy_from_slice(&stamp.bytes());
             self.outgoing.frame(setup.speak.opcode(), payload);
@@ -206,6 +219,6 @@ impl Engine {
             return None;
         }
         let unsent = self.places[..publishing.load.publishers].iter().flatten().any(|c| c.has_unsent());
-        (!unsent || now >= publishing.end + PATIENCE).then(|| Event::Published(publishing.told()))
+        (!unsent || now >= publishing.patient_until()).then(|| Event::Published(publishing.told()))
     }
 }

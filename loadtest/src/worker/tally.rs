@@ -1,5 +1,7 @@
 //! What is counted and measured, from one reset to the next.
 
+use std::collections::BTreeMap;
+
 use hdrhistogram::Histogram;
 
 use crate::control::Collected;
@@ -22,7 +24,9 @@ pub(crate) struct Tally {
     /// When the newest delivery came; at first when counting began.
     pub(crate) newest: u64,
     out_of_order: u64,
-    first_close: Option<String>,
+    closes: BTreeMap<String, u64>,
+    gaps: u64,
+    missed: u64,
     first_refusal: Option<String>,
     latency: Histogram<u64>,
     last: Vec<Last>,
@@ -46,7 +50,9 @@ impl Tally {
             refused: 0,
             newest: now,
             out_of_order: 0,
-            first_close: None,
+            closes: BTreeMap::new(),
+            gaps: 0,
+            missed: 0,
             first_refusal: None,
             latency: histogram::empty(),
             last: Vec::new(),
@@ -93,7 +99,13 @@ impl Tally {
     /// A server closed a connection.
     pub(crate) fn close(&mut self, how: String) {
         self.closed += 1;
-        self.first_close.get_or_insert(how);
+        *self.closes.entry(how).or_default() += 1;
+    }
+
+    /// A server said that so many messages won't come.
+    pub(crate) fn gap(&mut self, missed: u64) {
+        self.gaps += 1;
+        self.missed += missed;
     }
 
     /// A server refused what an open connection asked for.
@@ -113,11 +125,14 @@ impl Tally {
             reads: self.reads,
             out_of_order: self.out_of_order,
             closed: self.closed,
-            first_close: self.first_close.clone(),
+            closes: self.closes.clone(),
+            gaps: self.gaps,
+            missed: self.missed,
             refused: self.refused,
             first_refusal: self.first_refusal.clone(),
             latency: histogram::pack(&self.latency),
             last: histogram::pack(&last),
+            lags: Vec::new(),
         }
     }
 }

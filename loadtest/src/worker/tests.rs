@@ -1,5 +1,6 @@
 //! A worker against small servers, over real sockets.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
@@ -123,8 +124,14 @@ impl Worker {
         let mut worker = Worker { commands, waker, events, thread };
         let sources = vec![IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2))];
         let addresses = vec![server.address];
-        let configured =
-            worker.ask(Command::Configure { dialect: Spec::Plain, addresses, sources, first: 0, total });
+        let configured = worker.ask(Command::Configure {
+            dialect: Spec::Plain,
+            addresses,
+            sources,
+            first: 0,
+            total,
+            spin: 0.0,
+        });
         assert!(matches!(configured, Event::Configured), "{configured:?}");
         worker
     }
@@ -141,7 +148,8 @@ impl Worker {
     }
 
     fn open(&mut self, count: usize, rooms: Membership) -> Opened {
-        match self.ask(Command::Open { count, in_flight: 16, per_second: None, rooms }) {
+        match self.ask(Command::Open { count, in_flight: 16, per_second: None, rooms, receive_buffer: None })
+        {
             Event::Opened(opened) => opened,
             other => panic!("{other:?}"),
         }
@@ -150,7 +158,16 @@ impl Worker {
     fn publish(&mut self, bursts: u32, burst: usize, body: usize, publishers: usize) -> Published {
         let (per_second, seconds) = (1_000.0, f64::from(bursts) / 1_000.0);
         let to = Aim::First;
-        match self.ask(Command::Publish { per_second, burst, seconds, body, publishers, to }) {
+        match self.ask(Command::Publish {
+            per_second,
+            burst,
+            seconds,
+            body,
+            publishers,
+            to,
+            keys: None,
+            patience: 10.0,
+        }) {
             Event::Published(published) => published,
             other => panic!("{other:?}"),
         }
@@ -240,7 +257,7 @@ fn a_close_is_told_with_its_reason_and_its_publisher_misses() {
     worker.publish(1, 1, 64, 1);
     worker.wait("closed", |standing| standing.closed == 1);
     let collected = worker.collect(0);
-    assert_eq!(collected.first_close.as_deref(), Some("1008 Slow consumer"));
+    assert_eq!(collected.closes, BTreeMap::from([("1008 Slow consumer".to_owned(), 1)]));
     let published = worker.publish(2, 3, 64, 1);
     assert_eq!((published.sent, published.unsent), (0, 6));
     assert_eq!(worker.standing().connections, 1);
@@ -310,6 +327,29 @@ fn the_stalled_read_nothing_until_they_read_again() {
 }
 
 #[test]
+fn those_that_take_little_fall_behind_and_catch_up() {
+    let server = server(Manner::Broadcast);
+    let mut worker = Worker::of(&server, 4);
+    worker.open(4, Membership::One);
+    let trickle = |count| Command::Trickle { count, bytes: 100, every: 0.02, keys: 10 };
+    assert!(matches!(worker.ask(trickle(1)), Event::Done));
+    worker.publish(100, 1, 64, 1);
+    // Three read as ever; of the fourth's 6,400 bytes at most a few thousand have been taken meanwhile.
+    let collected = worker.collect(300);
+    assert_eq!(collected.deliveries, 300);
+    let [lag] = &collected.lags[..] else { panic!("{:?}", collected.lags) };
+    assert!((1..100).contains(&lag.messages) && lag.backwards == 0, "{lag:?}");
+    let behind = histogram::unpack(&lag.at_read).unwrap().max();
+    assert!((1..=10).contains(&behind), "{behind} of ten values of a key");
+    assert!(lag.held_most > 1_000, "{lag:?}");
+    assert!(matches!(worker.ask(trickle(0)), Event::Done));
+    // It takes the rest at once, and nothing that it had is counted again.
+    worker.publish(1, 1, 64, 1);
+    worker.wait("caught up", |standing| standing.deliveries > 300 + 4);
+    assert!(worker.standing().deliveries <= 404 - lag.messages);
+}
+
+#[test]
 fn a_steady_pace_opens_as_many() {
     let server = server(Manner::Broadcast);
     let mut worker = Worker::of(&server, 20);
@@ -318,6 +358,7 @@ fn a_steady_pace_opens_as_many() {
         in_flight: 1,
         per_second: Some(200.0),
         rooms: Membership::One,
+        receive_buffer: None,
     });
     let Event::Opened(opened) = opened else { panic!("{opened:?}") };
     assert_eq!((opened.opened, opened.failed), (20, 0), "{opened:?}");
@@ -334,6 +375,8 @@ fn what_cant_be_done_is_told() {
         body,
         publishers,
         to: Aim::First,
+        keys: None,
+        patience: 1.0,
     };
     for command in [publish(64, 1), publish(1, 1)] {
         let answer = worker.ask(command);
