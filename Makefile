@@ -47,7 +47,7 @@ loadtest: ## the floor, Ringway's paths and two alternatives side by side; eight
 	cargo build --release --locked -p ringway
 	cargo run --release --locked -p ringway-loadtest -- run quick $(ARGS)
 
-loadtest-slow: ## those that don't keep up or ask for too much, every policy, every alternative; a quarter of an hour
+loadtest-slow: ## those that don't keep up or ask for too much, every policy, every alternative; twenty minutes
 	cargo build --release --locked -p ringway
 	cargo run --release --locked -p ringway-loadtest -- run slow $(ARGS)
 

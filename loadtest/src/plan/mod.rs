@@ -147,9 +147,9 @@ fn plans() -> Vec<(&'static str, &'static str, Vec<Step>)> {
             vec![
                 step(slow, &policies, 5),
                 step(slow, &gateways, 5),
-                step(slow, &main_rivals, 5),
+                step(slow, &main_rivals, 3),
                 step(slow, &more_rivals, 1),
-                step(Script::Conflate, &newest, 1),
+                step(Script::Conflate, &newest, 3),
                 step(Script::Conflate, &buffering, 1),
                 step(Script::Noisy, &OURS, 5),
             ],
