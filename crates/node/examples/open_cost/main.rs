@@ -6,7 +6,7 @@
 //! connections, how many waves of them; `idle` behind it looks at idle ones in place of large messages. Beside it: a bare
 //! server that does the same work in the kernel.
 //!
-//! `… -- rooms 50000 target/release/ringway`: what a room costs that is known but empty.
+//! `… -- rooms 30000 target/release/ringway`: what a room costs that is known but empty. A node remembers 32,768 of them at most.
 #![allow(clippy::print_stdout, clippy::unwrap_used, unreachable_pub)]
 
 mod clients;
