@@ -61,7 +61,7 @@ pub struct ConnectionLimits {
 /// What a room may use; None is no limit.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct RoomLimits {
-    /// Connections that have joined it, at each node.
+    /// Connections that have joined it, as far as a node knows: at its owner, those of all nodes.
     pub members: Option<u64>,
     /// Publications to it.
     pub publish: Option<Quota>,
@@ -73,13 +73,13 @@ impl Limits {
     pub(crate) fn new(own: &LimitsConfig, defaults: &LimitsConfig) -> Self {
         Limits {
             connections: own.connections.or(defaults.connections),
-            connects: rate(
-                own.connects_per_second.or(defaults.connects_per_second),
-                own.connects_burst.or(defaults.connects_burst),
+            connects: rate_or(
+                (own.connects_per_second, own.connects_burst),
+                (defaults.connects_per_second, defaults.connects_burst),
             ),
-            publish: rate(
-                own.publish_per_second.or(defaults.publish_per_second),
-                own.publish_burst.or(defaults.publish_burst),
+            publish: rate_or(
+                (own.publish_per_second, own.publish_burst),
+                (defaults.publish_per_second, defaults.publish_burst),
             ),
             bytes: bytes(own.bytes_per_second.or(defaults.bytes_per_second)),
             rooms: own.rooms.or(defaults.rooms).unwrap_or(ROOMS_PER_CONNECTION),
@@ -93,13 +93,13 @@ impl UserLimits {
     fn new(own: &UserLimitsConfig, defaults: &UserLimitsConfig) -> Self {
         UserLimits {
             connections: own.connections.or(defaults.connections),
-            connects: rate(
-                own.connects_per_second.or(defaults.connects_per_second),
-                own.connects_burst.or(defaults.connects_burst),
+            connects: rate_or(
+                (own.connects_per_second, own.connects_burst),
+                (defaults.connects_per_second, defaults.connects_burst),
             ),
-            publish: rate(
-                own.publish_per_second.or(defaults.publish_per_second),
-                own.publish_burst.or(defaults.publish_burst),
+            publish: rate_or(
+                (own.publish_per_second, own.publish_burst),
+                (defaults.publish_per_second, defaults.publish_burst),
             ),
             bytes: bytes(own.bytes_per_second.or(defaults.bytes_per_second)),
         }
@@ -109,9 +109,9 @@ impl UserLimits {
 impl ConnectionLimits {
     fn new(own: &ConnectionLimitsConfig, defaults: &ConnectionLimitsConfig) -> Self {
         ConnectionLimits {
-            publish: rate(
-                own.publish_per_second.or(defaults.publish_per_second),
-                own.publish_burst.or(defaults.publish_burst),
+            publish: rate_or(
+                (own.publish_per_second, own.publish_burst),
+                (defaults.publish_per_second, defaults.publish_burst),
             ),
             bytes: bytes(own.bytes_per_second.or(defaults.bytes_per_second)),
         }
@@ -126,6 +126,11 @@ impl RoomLimits {
             bytes: bytes(own.bytes_per_second),
         }
     }
+}
+
+/// Of rate and burst each by itself: its own, else the default.
+fn rate_or(own: (Option<u32>, Option<u32>), default: (Option<u32>, Option<u32>)) -> Option<Quota> {
+    rate(own.0.or(default.0), own.1.or(default.1))
 }
 
 /// A burst without a rate is no limit: the check of the configuration refuses it.

@@ -65,7 +65,7 @@ section! {
     /// `limits` of a class: of each of its rooms.
     #[derive(Copy)]
     pub struct RoomLimitsConfig {
-        /// Connections that have joined the room, at each node.
+        /// Connections that have joined the room, as far as a node knows: at its owner, those of all nodes.
         pub members: Option<u64> = None,
         /// Publications to the room in a second.
         pub publish_per_second: Option<u32> = None,

@@ -189,6 +189,7 @@ async fn a_client_that_stalls_for_less_than_the_limit_again_and_again_stays() {
             follower.take_strictly(&Read::of(&client.frame().await.unwrap().1));
         }
     }
+    // Whoever looks has looked again and again by then, with nothing taken meanwhile: still less than 5 s.
     tokio::time::sleep(Duration::from_millis(1_000)).await;
     assert!(!out.is_closed(), "10 s, but never 5 in one");
     assert!(feed.dropped_so_far() > 0);
