@@ -128,9 +128,19 @@ impl NatsServer {
         keeper.shell.wait().expect("the shell that keeps nats-server ends");
     }
 
-    /// Freezes the server (SIGSTOP): connections stand, nothing moves.
+    /// Freezes the server (SIGSTOP): connections stand, nothing moves. Waits until every thread of it stands still, since
+    /// the signal alone doesn't.
+    ///
+    /// # Panics
+    /// It doesn't stand still in time.
     pub fn pause(&self) {
+        let Some(keeper) = &self.keeper else { return };
         self.signal(Signal::STOP);
+        let limit = Instant::now() + STOP_LIMIT;
+        while !stands_still(keeper.server) {
+            assert!(Instant::now() < limit, "nats-server doesn't stand still within {STOP_LIMIT:?}");
+            std::thread::sleep(POLL);
+        }
     }
 
     /// Lets a frozen server go on (SIGCONT).
@@ -217,6 +227,16 @@ impl NatsServer {
             && stream.read_exact(&mut greeting).is_ok()
             && &greeting == b"INFO "
     }
+}
+
+/// Whether all threads of a process are stopped. One that has ended has none that run.
+pub(crate) fn stands_still(process: Pid) -> bool {
+    let Ok(threads) = fs::read_dir(format!("/proc/{}/task", process.as_raw_nonzero())) else { return true };
+    threads.flatten().all(|thread| {
+        // The state stands behind the name, which is in parentheses and may hold any character.
+        fs::read_to_string(thread.path().join("stat"))
+            .is_ok_and(|stat| stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T')))
+    })
 }
 
 impl Drop for NatsServer {

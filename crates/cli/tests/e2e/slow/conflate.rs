@@ -100,7 +100,7 @@ fn beyond_a_thousand_keys_the_oldest_goes_and_the_member_is_told() {
         let missing = (first - 1..=speaker.newest).filter(|number| !heard.contains(number)).count() as u64;
         assert_eq!(lost, missing, "{format:?}: those that nothing newer replaced");
         // Kernels may have taken the first of them after all.
-        assert!((300..=KEYS - 990).contains(&lost), "{format:?}: {lost}");
+        assert!((100..=KEYS - 990).contains(&lost), "{format:?}: {lost}");
         assert!((speaker.newest - 900..=speaker.newest).all(|number| heard.contains(&number)), "{format:?}");
         slow.has_all();
     }
