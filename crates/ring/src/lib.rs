@@ -8,12 +8,19 @@
 //! nothing breaks.
 
 mod assign;
+mod key_hash;
 mod node_id;
+mod plan;
 mod slot;
 mod table;
 pub mod view;
 
+pub use key_hash::KeyHash;
 pub use node_id::{NodeId, NodeIdError};
+pub use plan::{Change, Move, Plan};
 pub use slot::{NotASlot, SLOTS, Slot};
 pub use table::{MAX_WEIGHT, SlotTable};
-pub use view::{Announcement, Membership, NodeState, SILENCE, TENANTS_TOLD, TenantUse, View};
+pub use view::{
+    Announcement, Draft, FLAPS, HOTTEST_TOLD, Hottest, Load, MAX_SPREAD, Membership, NodeState, SILENCE,
+    SPREADS_TOLD, STEADY, Spread, TENANTS_TOLD, TenantUse, View,
+};

@@ -33,20 +33,8 @@ impl Slot {
     /// A connection without a home room is placed by its user ([`Slot::of_user`]) or, where it has none, by its
     /// connection's id as the key.
     pub fn of(tenant: &TenantId, placement_key: &str) -> Self {
-        let (tenant, key) = (tenant.as_str().as_bytes(), placement_key.as_bytes());
-        let length = tenant.len() + 1 + key.len();
-        // The longest tenant and the longest room name fit in 296 bytes: no allocation for a look-up.
-        let mut stack = [0_u8; 320];
-        let hash = match stack.get_mut(..length) {
-            Some(joined) => {
-                joined[..tenant.len()].copy_from_slice(tenant);
-                joined[tenant.len() + 1..].copy_from_slice(key);
-                xxh3_64(joined)
-            }
-            None => xxh3_64(&[tenant, &[0], key].concat()),
-        };
         // The remainder is below 16,384, so it fits.
-        Self((hash % u64::from(SLOTS)) as u16)
+        Self((hash(tenant, placement_key) % u64::from(SLOTS)) as u16)
     }
 
     /// The slot of a room: that of its tag where it has one, else of its whole name.
@@ -58,7 +46,7 @@ impl Slot {
     ///
     /// `user:` and the name are the placement key itself: braces in a user's name make no tag.
     pub fn of_user(tenant: &TenantId, user: &UserId) -> Self {
-        Self::of(tenant, &format!("user:{user}"))
+        Self::of(tenant, &key_of_user(user))
     }
 
     /// The slot with this number.
@@ -83,6 +71,27 @@ impl Slot {
     pub fn part(self) -> u8 {
         (self.0 / SLOTS_PER_PART) as u8
     }
+}
+
+/// xxh3-64 (seed 0) of the tenant, one zero byte and the placement key.
+pub(crate) fn hash(tenant: &TenantId, placement_key: &str) -> u64 {
+    let (tenant, key) = (tenant.as_str().as_bytes(), placement_key.as_bytes());
+    let length = tenant.len() + 1 + key.len();
+    // The longest tenant and the longest room name fit in 296 bytes: no allocation for a look-up.
+    let mut stack = [0_u8; 320];
+    match stack.get_mut(..length) {
+        Some(joined) => {
+            joined[..tenant.len()].copy_from_slice(tenant);
+            joined[tenant.len() + 1..].copy_from_slice(key);
+            xxh3_64(joined)
+        }
+        None => xxh3_64(&[tenant, &[0], key].concat()),
+    }
+}
+
+/// What a user's connections are placed by.
+pub(crate) fn key_of_user(user: &UserId) -> String {
+    format!("user:{user}")
 }
 
 impl fmt::Display for Slot {

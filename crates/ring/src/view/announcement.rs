@@ -3,7 +3,7 @@
 use ringway_protocol::name::{PoolId, TenantId};
 use serde::{Deserialize, Serialize};
 
-use super::TenantUse;
+use super::{Load, Spread, TenantUse};
 use crate::NodeId;
 
 /// One announcement of a node. Unknown fields are ignored and later ones have defaults, so releases may differ as long
@@ -36,6 +36,13 @@ pub struct Announcement {
     /// tenant.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tenants: Vec<TenantUse>,
+    /// Placement keys whose rooms are too big for one node, told by the node that owns their slot: at most
+    /// [`SPREADS_TOLD`](crate::SPREADS_TOLD), sorted by key.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub spreads: Vec<Spread>,
+    /// How busy it is.
+    #[serde(default)]
+    pub load: Load,
     /// The release it runs.
     #[serde(default)]
     pub version: String,
@@ -52,6 +59,31 @@ pub enum NodeState {
 }
 
 impl Announcement {
+    /// Of a node that has just begun to serve, with a weight of 1 and nothing on it.
+    pub fn new(id: NodeId, incarnation: u64, pool: PoolId, advertise: String) -> Self {
+        Self {
+            id,
+            incarnation,
+            pool,
+            advertise,
+            public_url: None,
+            weight: 1,
+            state: NodeState::Serving,
+            connections: 0,
+            rooms: 0,
+            tenants: Vec::new(),
+            spreads: Vec::new(),
+            load: Load::default(),
+            version: String::new(),
+        }
+    }
+
+    /// The same without what changes from one announcement to the next: connections, rooms, tenants' use, rates.
+    #[must_use]
+    pub fn without_load(self) -> Self {
+        Self { connections: 0, rooms: 0, tenants: Vec::new(), load: Load::default(), ..self }
+    }
+
     /// Whether it has a place on its pool's table.
     pub fn is_placed(&self) -> bool {
         self.state == NodeState::Serving && self.weight > 0
@@ -75,9 +107,11 @@ impl Announcement {
             weight,
             state,
             version,
+            spreads,
             connections: _,
             rooms: _,
             tenants: _,
+            load: _,
         } = self;
         *id == other.id
             && *incarnation == other.incarnation
@@ -87,5 +121,6 @@ impl Announcement {
             && *weight == other.weight
             && *state == other.state
             && *version == other.version
+            && *spreads == other.spreads
     }
 }

@@ -1,8 +1,9 @@
 //! Who is in the cluster, as a state machine without clock or network.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::flaps::Flaps;
 use super::{Announcement, View};
 use crate::NodeId;
 
@@ -24,6 +25,9 @@ pub struct Membership {
     present: BTreeMap<NodeId, Present>,
     /// Ended runs: of each node the greatest incarnation known to have departed.
     ended: BTreeMap<NodeId, Ended>,
+    flaps: Flaps,
+    /// Who is given no slots for coming and going too often.
+    held: BTreeSet<NodeId>,
     /// The latest time seen: departures come without one.
     now_ms: u64,
     view: Arc<View>,
@@ -65,10 +69,28 @@ impl Membership {
         }
         let same = before.is_some_and(|before| before.announcement.same_but_load(&announcement));
         self.stale |= before.is_none_or(|before| *before.announcement != announcement);
+        let was_placed = before.is_some_and(|before| before.announcement.is_placed());
+        let anew = before.is_some_and(|before| before.announcement.incarnation < announcement.incarnation);
+        let changes = match (was_placed, announcement.is_placed()) {
+            // It went and came between two words of it.
+            (true, true) if anew => 2,
+            (before, now) => usize::from(before != now),
+        };
         let id = announcement.id.clone();
+        for _ in 0..changes {
+            self.flaps.changed(&id, self.now_ms);
+        }
         let present = Present { announcement: Arc::new(announcement), heard_ms: self.now_ms };
         self.present.insert(id, present);
-        !same
+        let held = self.hold();
+        !same || held
+    }
+
+    /// What was said of this run, should it not be listened to since a run as young or younger has departed: that one's
+    /// incarnation. A node whose clock went back between two runs is told so, and takes a greater one.
+    pub fn outlived(&self, announcement: &Announcement) -> Option<u64> {
+        let ended = self.ended.get(&announcement.id)?;
+        (announcement.incarnation <= ended.incarnation).then_some(ended.incarnation)
     }
 
     /// A node said that this run of it ends. True where it was in the view, and now isn't.
@@ -81,9 +103,7 @@ impl Membership {
         if self.present.get(node).is_none_or(|present| present.announcement.incarnation > incarnation) {
             return false;
         }
-        self.present.remove(node);
-        self.stale = true;
-        true
+        self.leave(|id, _| id == node)
     }
 
     /// Time passed. True where somebody left the view by being silent for [`SILENCE`].
@@ -93,9 +113,46 @@ impl Membership {
         self.now_ms = self.now_ms.max(now_ms);
         let now_ms = self.now_ms;
         self.ended.retain(|_, ended| now_ms - ended.since_ms < MEMORY_OF_DEPARTURES);
-        let before = self.present.len();
-        self.present.retain(|_, present| now_ms - present.heard_ms < SILENCE);
-        let changed = self.present.len() != before;
+        self.flaps.expire(now_ms);
+        self.leave(|_, present| now_ms - present.heard_ms >= SILENCE)
+    }
+
+    /// Takes out who has gone. True where that, or time, changed who is there or placed.
+    fn leave(&mut self, gone: impl Fn(&NodeId, &Present) -> bool) -> bool {
+        let Self { present, flaps, now_ms, .. } = self;
+        let before = present.len();
+        present.retain(|id, present| {
+            let gone = gone(id, present);
+            if gone && present.announcement.is_placed() {
+                flaps.changed(id, *now_ms);
+            }
+            !gone
+        });
+        let changed = present.len() != before;
+        self.stale |= changed;
+        self.hold() || changed
+    }
+
+    /// Settles anew who is held back. True where that changed.
+    ///
+    /// Of a pool's nodes half at most: where more of them seem to come and go, it is rather what carries their words that
+    /// does, and the few others would get everybody.
+    fn hold(&mut self) -> bool {
+        if !self.flaps.any() && self.held.is_empty() {
+            return false;
+        }
+        let mut pools: BTreeMap<_, (usize, Vec<&NodeId>)> = BTreeMap::new();
+        for (id, present) in self.present.iter().filter(|(_, present)| present.announcement.is_placed()) {
+            let (nodes, held) = pools.entry(&present.announcement.pool).or_default();
+            *nodes += 1;
+            if self.flaps.holds(id) {
+                held.push(id);
+            }
+        }
+        let few = pools.into_values().filter(|(nodes, held)| held.len() * 2 <= *nodes);
+        let held: BTreeSet<NodeId> = few.flat_map(|(_, held)| held).cloned().collect();
+        let changed = held != self.held;
+        self.held = held;
         self.stale |= changed;
         changed
     }
@@ -109,219 +166,45 @@ impl Membership {
     }
 
     /// The view as of now. Cheap where nothing changed; where only loads did the tables are kept; else the tables of
-    /// the pools that changed are made.
+    /// the pools that changed are made, here: see [`draft`](Self::draft).
     pub fn view(&mut self) -> Arc<View> {
-        if std::mem::take(&mut self.stale) {
-            let nodes = self
-                .present
-                .iter()
-                .map(|(id, present)| (id.clone(), Arc::clone(&present.announcement)))
-                .collect();
-            self.view = Arc::new(View::next(&self.view, nodes));
+        if let Some(draft) = self.draft() {
+            self.made(draft.make());
         }
         Arc::clone(&self.view)
+    }
+
+    /// What the next view is made from, should anything be newer than the last: it can be made elsewhere while further
+    /// words come in. Give it back by [`made`](Self::made), before another draft is taken.
+    pub fn draft(&mut self) -> Option<Draft> {
+        if !std::mem::take(&mut self.stale) {
+            return None;
+        }
+        let nodes = self.present.iter().map(|(id, present)| (id.clone(), Arc::clone(&present.announcement)));
+        Some(Draft { before: Arc::clone(&self.view), nodes: nodes.collect(), held: self.held.clone() })
+    }
+
+    /// A draft's view is there.
+    pub fn made(&mut self, view: Arc<View>) {
+        self.view = view;
+    }
+}
+
+/// All that a view is made from.
+#[derive(Debug)]
+pub struct Draft {
+    before: Arc<View>,
+    nodes: BTreeMap<NodeId, Arc<Announcement>>,
+    held: BTreeSet<NodeId>,
+}
+
+impl Draft {
+    /// Makes the view. Takes tens of milliseconds where the table of a pool of 1,000 nodes changes.
+    #[must_use]
+    pub fn make(self) -> Arc<View> {
+        Arc::new(View::next(&self.before, self.nodes, self.held))
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{NodeState, Slot, TenantUse};
-
-    fn says(id: &str, incarnation: u64) -> Announcement {
-        Announcement {
-            id: id.parse().unwrap(),
-            incarnation,
-            pool: "shared".parse().unwrap(),
-            advertise: format!("{id}:7001"),
-            public_url: None,
-            weight: 1,
-            state: NodeState::Serving,
-            connections: 0,
-            rooms: 0,
-            tenants: Vec::new(),
-            version: "1".to_owned(),
-        }
-    }
-
-    fn id(name: &str) -> NodeId {
-        name.parse().unwrap()
-    }
-
-    fn names(membership: &mut Membership) -> Vec<String> {
-        membership.view().nodes().map(|node| format!("{}/{}", node.id, node.incarnation)).collect()
-    }
-
-    #[test]
-    fn a_silent_node_leaves_within_three_seconds() {
-        let mut membership = Membership::new();
-        assert!(membership.heard(says("a", 1), 0));
-        assert!(membership.heard(says("b", 1), 100));
-        assert!(!membership.expire(SILENCE - 1));
-        assert!(membership.expire(SILENCE));
-        assert_eq!(names(&mut membership), ["b/1"]);
-        assert!(!membership.expire(SILENCE));
-    }
-
-    #[test]
-    fn a_node_that_was_only_slow_is_back_in_the_same_run() {
-        let mut membership = Membership::new();
-        for round in 0..5 {
-            let at = round * 4_000;
-            assert!(membership.heard(says("a", 1), at));
-            assert!(membership.expire(at + 3_000));
-            assert!(names(&mut membership).is_empty());
-        }
-    }
-
-    #[test]
-    fn a_late_announcement_does_not_revive_a_departed_run() {
-        let mut membership = Membership::new();
-        membership.heard(says("a", 5), 0);
-        assert!(membership.departed(&id("a"), 5));
-        for late in [5, 4, 1] {
-            assert!(!membership.heard(says("a", late), 400));
-        }
-        membership.expire(MEMORY_OF_DEPARTURES - 1);
-        assert!(!membership.heard(says("a", 5), MEMORY_OF_DEPARTURES));
-        assert!(names(&mut membership).is_empty());
-        assert!(membership.heard(says("a", 6), MEMORY_OF_DEPARTURES));
-        assert_eq!(names(&mut membership), ["a/6"]);
-    }
-
-    #[test]
-    fn a_departure_that_overtakes_its_run_still_ends_it() {
-        let mut membership = Membership::new();
-        assert!(!membership.departed(&id("a"), 5));
-        assert!(!membership.heard(says("a", 5), 10));
-        assert!(names(&mut membership).is_empty());
-    }
-
-    #[test]
-    fn departures_out_of_order_end_what_they_name() {
-        let mut membership = Membership::new();
-        membership.heard(says("a", 7), 0);
-        assert!(!membership.departed(&id("a"), 6), "an old run's end is not the new one's");
-        assert_eq!(names(&mut membership), ["a/7"]);
-        assert!(membership.departed(&id("a"), 8), "a newer run has been and gone");
-        assert!(!membership.departed(&id("a"), 7));
-        assert!(!membership.heard(says("a", 7), 5));
-        assert!(!membership.heard(says("a", 8), 5));
-        assert!(membership.heard(says("a", 9), 5));
-    }
-
-    #[test]
-    fn a_new_run_replaces_the_old_one_for_good() {
-        let mut membership = Membership::new();
-        membership.heard(says("a", 1), 0);
-        let moved = Announcement { advertise: "elsewhere:7001".to_owned(), ..says("a", 2) };
-        assert!(membership.heard(moved, 10));
-        assert!(!membership.heard(says("a", 1), 20));
-        assert_eq!(membership.view().node(&id("a")).map(|node| &*node.advertise), Some("elsewhere:7001"));
-    }
-
-    #[test]
-    fn loads_are_news_of_no_consequence() {
-        let mut membership = Membership::new();
-        membership.heard(says("a", 1), 0);
-        let before = membership.view();
-        assert!(!membership.heard(says("a", 1), 500));
-        assert!(Arc::ptr_eq(&before, &membership.view()), "nothing new");
-        assert!(!membership.heard(Announcement { connections: 70, ..says("a", 1) }, 1_000));
-        let after = membership.view();
-        assert_eq!(after.node(&id("a")).map(|node| node.connections), Some(70));
-        let pool = "shared".parse().unwrap();
-        assert!(std::ptr::eq(before.pool(&pool).members(), after.pool(&pool).members()), "the table is kept");
-    }
-
-    #[test]
-    fn what_a_tenant_uses_is_added_up_and_is_a_load() {
-        let used =
-            |tenant: &str, connections| TenantUse { connections, ..TenantUse::none(tenant.parse().unwrap()) };
-        let told = |id, tenants| Announcement { tenants, ..says(id, 1) };
-        let mut membership = Membership::new();
-        membership.heard(told("a", vec![used("acme", 3), used("zeta", 1)]), 0);
-        membership.heard(told("b", vec![used("acme", 4), used("beta", 9)]), 0);
-        assert!(!membership.heard(told("b", vec![used("acme", 5)]), 500));
-        let (view, acme) = (membership.view(), "acme".parse().unwrap());
-        assert_eq!(view.connections_of(&acme), 8);
-        assert_eq!(view.connections_of(&"beta".parse().unwrap()), 0);
-        assert_eq!(view.used_by(&acme, Some(&id("a"))), used("acme", 5));
-    }
-
-    #[test]
-    fn who_drains_owns_nothing_and_stays_known() {
-        let mut membership = Membership::new();
-        membership.heard(says("a", 1), 0);
-        membership.heard(says("b", 1), 0);
-        membership.heard(Announcement { weight: 0, ..says("idle", 1) }, 0);
-        assert!(membership.heard(Announcement { state: NodeState::Draining, ..says("a", 1) }, 1));
-        let view = membership.view();
-        let pool = "shared".parse().unwrap();
-        assert!(Slot::all().all(|slot| view.owner(&pool, slot) == Some(&id("b"))));
-        assert_eq!(view.nodes().len(), 3);
-        assert_eq!(view.walk(&pool, Slot::new(3).unwrap()).collect::<Vec<_>>(), [&id("b")]);
-        assert_eq!(view.owner(&"other".parse().unwrap(), Slot::new(3).unwrap()), None);
-    }
-
-    #[test]
-    fn a_pool_that_did_not_change_keeps_its_table() {
-        let mut membership = Membership::new();
-        membership.heard(says("a", 1), 0);
-        let other = |id| Announcement { pool: "acme".parse().unwrap(), ..says(id, 1) };
-        membership.heard(other("x"), 0);
-        let before = membership.view();
-        membership.heard(other("y"), 0);
-        let after = membership.view();
-        let table = |view: &View, pool: &str| view.pool(&pool.parse().unwrap()).members().as_ptr();
-        assert_eq!(table(&before, "shared"), table(&after, "shared"));
-        assert_ne!(table(&before, "acme"), table(&after, "acme"));
-    }
-
-    #[test]
-    fn after_a_cut_everyone_has_their_silence_anew() {
-        let mut membership = Membership::new();
-        membership.heard(says("a", 1), 0);
-        membership.excuse(60_000);
-        assert!(!membership.expire(60_000 + SILENCE - 1));
-        assert!(membership.expire(60_000 + SILENCE));
-    }
-
-    #[test]
-    fn the_memory_of_departures_ends() {
-        let mut membership = Membership::new();
-        for n in 0..1_000 {
-            membership.departed(&id(&format!("n{n}")), 1);
-        }
-        membership.expire(MEMORY_OF_DEPARTURES);
-        assert!(membership.ended.is_empty());
-    }
-
-    #[test]
-    fn without_a_node_its_slots_have_the_owner_they_would_have() {
-        let mut membership = Membership::new();
-        for name in ["a", "b", "c", "d"] {
-            membership.heard(says(name, 1), 0);
-        }
-        let pool = "shared".parse().unwrap();
-        let with = membership.view();
-        membership.departed(&id("c"), 1);
-        let without = membership.view();
-        for slot in Slot::all() {
-            assert_eq!(with.owner_without(&pool, slot, &id("c")), without.owner(&pool, slot));
-            assert_eq!(with.owner_without(&pool, slot, &id("nobody")), with.owner(&pool, slot));
-        }
-    }
-
-    #[test]
-    fn announcements_travel_by_field_name() {
-        let tenants = vec![TenantUse { connections: 7, ..TenantUse::none("acme".parse().unwrap()) }];
-        let said = Announcement { public_url: Some("wss://a.example".to_owned()), tenants, ..says("a", 3) };
-        let text = serde_json::to_string(&said).unwrap();
-        assert_eq!(serde_json::from_str::<Announcement>(&text).unwrap(), said);
-        let newer = r#"{"id":"a","incarnation":1,"pool":"p","advertise":"a:1","weight":2,"state":"draining","zone":"z"}"#;
-        let read: Announcement = serde_json::from_str(newer).unwrap();
-        assert_eq!((read.state, read.connections, read.public_url), (NodeState::Draining, 0, None));
-        assert!(serde_json::from_str::<Announcement>(&newer.replace("\"a\"", "\"-\"")).is_err());
-    }
-}
+mod tests;

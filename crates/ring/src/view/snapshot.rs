@@ -1,19 +1,25 @@
 //! The view as a value.
 
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, LazyLock, OnceLock};
 
 use ringway_protocol::name::{PoolId, TenantId};
 
 use super::{Announcement, TenantUse};
 use crate::table;
-use crate::{NodeId, Slot, SlotTable};
+use crate::{KeyHash, MAX_SPREAD, NodeId, Slot, SlotTable};
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 /// One process's picture of the cluster at one moment: immutable, shared by `Arc`, look-ups without a lock.
 #[derive(Clone, Debug, Default)]
 pub struct View {
     nodes: BTreeMap<NodeId, Arc<Announcement>>,
+    /// Of those, the ones that come and go too often to be given slots.
+    held: BTreeSet<NodeId>,
     pools: BTreeMap<PoolId, Arc<Pool>>,
+    /// Keys that are spread over several nodes: mostly none.
+    spreads: HashMap<KeyHash, u8>,
 }
 
 /// A pool's table and, as they are asked for, the owners without one of its nodes.
@@ -27,10 +33,15 @@ struct Pool {
 static EMPTY: LazyLock<SlotTable> = LazyLock::new(|| SlotTable::build(&[]));
 
 impl View {
-    /// The view that follows `before`: pools whose placed nodes and weights are unchanged keep their tables.
-    pub(super) fn next(before: &Self, nodes: BTreeMap<NodeId, Arc<Announcement>>) -> Self {
+    /// The view that follows `before`: pools whose placed nodes and weights are unchanged keep their tables. Who is `held`
+    /// back isn't placed.
+    pub(super) fn next(
+        before: &Self,
+        nodes: BTreeMap<NodeId, Arc<Announcement>>,
+        held: BTreeSet<NodeId>,
+    ) -> Self {
         let mut placed: BTreeMap<&PoolId, Vec<&Announcement>> = BTreeMap::new();
-        for node in nodes.values().filter(|node| node.is_placed()) {
+        for node in nodes.values().filter(|node| node.is_placed() && !held.contains(&node.id)) {
             placed.entry(&node.pool).or_default().push(node);
         }
         let pools = placed
@@ -44,7 +55,24 @@ impl View {
                 (id.clone(), pool)
             })
             .collect();
-        Self { nodes, pools }
+        let mut spreads = HashMap::new();
+        for spread in nodes.values().flat_map(|node| &node.spreads) {
+            // A slot that moves has two owners for a moment: the greater word counts until the old owner's ends.
+            let over = spreads.entry(spread.key).or_insert(spread.over);
+            *over = spread.over.max(*over);
+        }
+        Self { nodes, held, pools, spreads }
+    }
+
+    /// Whether every slot has the same owner in both, and every node is in the same run: they differ in loads, spreads or
+    /// addresses at most. Cheap, but says no where equal tables were made apart from each other.
+    pub fn has_the_places_of(&self, other: &Self) -> bool {
+        let same_pools = self.pools.len() == other.pools.len()
+            && self.pools.iter().zip(&other.pools).all(|(a, b)| a.0 == b.0 && Arc::ptr_eq(a.1, b.1));
+        let mut nodes = self.nodes.values().zip(other.nodes.values());
+        same_pools
+            && self.nodes.len() == other.nodes.len()
+            && nodes.all(|(a, b)| a.id == b.id && a.incarnation == b.incarnation)
     }
 
     /// The node's last announcement, whatever its pool and state.
@@ -55,6 +83,12 @@ impl View {
     /// Every node there is, sorted by name: draining ones and those of weight 0 too.
     pub fn nodes(&self) -> impl ExactSizeIterator<Item = &Announcement> {
         self.nodes.values().map(AsRef::as_ref)
+    }
+
+    /// Whether the node is known and serves, and is given no slots all the same, since it comes and goes too often
+    /// ([`FLAPS`](crate::FLAPS)).
+    pub fn is_held(&self, id: &NodeId) -> bool {
+        self.held.contains(id)
     }
 
     /// Connections of a tenant on all nodes, as of their last announcements: up to half a second old. Only nodes that hold
@@ -94,9 +128,45 @@ impl View {
         self.pool(pool).walk(slot)
     }
 
+    /// Over how many nodes what has this key is spread, by the word of its slot's owner; 1: it isn't.
+    pub fn spread_of(&self, key: KeyHash) -> u8 {
+        self.spreads.get(&key).copied().unwrap_or(1)
+    }
+
+    /// The nodes that serve what has this key: its slot's owner, and, where it is spread, those that follow on the walk.
+    /// `at_least`: over how many it is spread in any case, by its class.
+    pub fn homes(&self, pool: &PoolId, key: KeyHash, at_least: u8) -> impl Iterator<Item = &NodeId> {
+        let over = self.spread_of(key).max(at_least).clamp(1, MAX_SPREAD);
+        self.walk(pool, key.slot()).take(usize::from(over))
+    }
+
+    /// Which of [`homes`](Self::homes) is one client's: of all nodes the one with the greatest hash of `who` (a session,
+    /// which a client keeps over its connections) and its name. So it stays the same while that node is among them, and
+    /// all of them get about as many.
+    pub fn home(&self, pool: &PoolId, key: KeyHash, at_least: u8, who: &str) -> Option<&NodeId> {
+        if self.spread_of(key).max(at_least) <= 1 {
+            return self.owner(pool, key.slot());
+        }
+        let who = xxh3_64(who.as_bytes());
+        self.homes(pool, key, at_least).max_by_key(|node| draw(node, who))
+    }
+
+    /// All [`homes`](Self::homes) in the order in which to try them for one client: its [`home`](Self::home), then the one
+    /// that would be its home if that weren't among them, and so on. So those who lose their home go to all the others
+    /// alike.
+    pub fn homes_of(&self, pool: &PoolId, key: KeyHash, at_least: u8, who: &str) -> Vec<&NodeId> {
+        let mut homes: Vec<&NodeId> = self.homes(pool, key, at_least).collect();
+        if homes.len() > 1 {
+            let who = xxh3_64(who.as_bytes());
+            homes.sort_by_cached_key(|node| Reverse(draw(node, who)));
+        }
+        homes
+    }
+
     /// The node that would own the slot if `node` weren't there: exactly what a table built without it says.
     ///
-    /// The first call for a node builds that table (as [`SlotTable::build`]), later ones look up.
+    /// The first call for a node builds that table (as [`SlotTable::build`]), later ones look up: see
+    /// [`prepare_without`](Self::prepare_without).
     pub fn owner_without(&self, pool: &PoolId, slot: Slot, node: &NodeId) -> Option<&NodeId> {
         let pool = self.pools.get(pool)?;
         let Some(lock) = pool.table.index(node).and_then(|index| pool.without.get(index as usize)) else {
@@ -105,6 +175,18 @@ impl View {
         let owners = lock.get_or_init(|| pool.table.owners_without(node).unwrap_or_default());
         owners.get(usize::from(slot.number())).and_then(|&owner| pool.table.node(owner))
     }
+
+    /// Builds what [`owner_without`](Self::owner_without) this node needs, where that hasn't been done.
+    pub fn prepare_without(&self, node: &NodeId) {
+        if let (Some(announced), Some(any)) = (self.node(node), Slot::all().next()) {
+            self.owner_without(&announced.pool, any, node);
+        }
+    }
+}
+
+/// A node's number in the draw for somebody; the greatest wins.
+fn draw(node: &NodeId, who: u64) -> u64 {
+    xxh3_64_with_seed(node.as_str().as_bytes(), who)
 }
 
 impl Pool {
