@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::future::BoxFuture;
 use ringway_protocol::name::{GroupId, RoomName, TenantId};
 use ringway_ring::{Announcement, NodeId, Slot};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -64,7 +65,30 @@ pub trait Backplane: fmt::Debug + Send + Sync + 'static {
         &self,
         interest: &Interest,
         sink: mpsc::Sender<LiveMessage>,
+    ) -> Result<Subscription, Closed> {
+        self.listen(interest, &LiveSinks::from(sink), None).await
+    }
+
+    /// As [`subscribe`](Self::subscribe), each message into the sink of its slot. A full sink holds the others up only
+    /// when very much waits for it.
+    ///
+    /// `after`: this takes the place of subscriptions that go on until they are [retired](Self::retire). Where it could
+    /// overtake them, nothing comes by it before `after` is cancelled; what should have come by then waits.
+    ///
+    /// # Errors
+    /// [`Closed`].
+    async fn listen(
+        &self,
+        interest: &Interest,
+        sinks: &LiveSinks,
+        after: Option<CancellationToken>,
     ) -> Result<Subscription, Closed>;
+
+    /// Ends live subscriptions in whose place this handle has made others, so that nothing is missed between them:
+    /// returns when everything that came by the former ones alone is in their sinks. What came by both comes twice.
+    ///
+    /// While the link is away they just end: what is lost then is lost to the others too.
+    async fn retire(&self, former: Vec<Subscription>);
 
     /// Receives the direct messages of a group, otherwise as [`subscribe`](Self::subscribe).
     ///
@@ -108,6 +132,11 @@ pub trait Backplane: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// [`RequestError::Away`] or [`RequestError::Timeout`].
     async fn round_trip(&self, limit: Duration) -> Result<Duration, RequestError>;
+
+    /// Whether other processes can be heard through it. Nobody is waited for where they can't.
+    fn reaches_others(&self) -> bool {
+        true
+    }
 
     /// What has been counted since the handle was made.
     fn counters(&self) -> &Counters;
@@ -156,8 +185,41 @@ pub enum Scope {
         /// The tenant.
         tenant: TenantId,
     },
+    /// All rooms of one tenant.
+    Tenant(TenantId),
     /// Everything.
     Group,
+}
+
+/// Where live messages go: each into the queue of its slot.
+#[derive(Clone, Debug)]
+pub struct LiveSinks(Arc<[mpsc::Sender<LiveMessage>]>);
+
+impl LiveSinks {
+    /// A slot's messages go to the one at its number modulo how many they are. None: what comes is dropped.
+    #[must_use]
+    pub fn by_slot(sinks: Vec<mpsc::Sender<LiveMessage>>) -> Self {
+        Self(sinks.into())
+    }
+
+    /// All of them, in order.
+    pub(crate) fn all(&self) -> &[mpsc::Sender<LiveMessage>] {
+        &self.0
+    }
+
+    /// The one of a slot alone.
+    pub(crate) fn of(&self, slot: Slot) -> Self {
+        if self.0.len() < 2 {
+            return self.clone();
+        }
+        Self::from(self.0[usize::from(slot.number()) % self.0.len()].clone())
+    }
+}
+
+impl From<mpsc::Sender<LiveMessage>> for LiveSinks {
+    fn from(sink: mpsc::Sender<LiveMessage>) -> Self {
+        Self(Arc::new([sink]))
+    }
 }
 
 /// The state of the link to the other processes.
@@ -224,23 +286,32 @@ pub struct Closed;
 #[must_use = "dropped, it ends at once"]
 pub struct Subscription(Held);
 
-/// What ends with a [`Subscription`]. There is one for each room that a node knows, so it is small.
+/// What ends with a [`Subscription`].
 enum Held {
     /// A task that receives. It drops the other end of `ended` when it has ended.
-    Task { stop: CancellationToken, ended: oneshot::Receiver<Infallible> },
-    /// A place in a table, without a task.
-    Place(Arc<dyn Place>),
+    Task {
+        stop: CancellationToken,
+        finish: Option<oneshot::Sender<()>>,
+        ended: oneshot::Receiver<Infallible>,
+    },
+    /// Places in a table, without a task.
+    Places(Box<[Arc<dyn Place>]>),
 }
 
 /// A place in a table of who receives.
 pub(crate) trait Place: Send + Sync {
     /// Gives it up, if that wasn't done: nothing comes into the sink by it after this returns.
     fn leave(&self);
+
+    /// Gives it up, if that wasn't done; what came before is in the sink when the future is ready.
+    fn finish(&self) -> BoxFuture<'static, ()>;
 }
 
 /// The other side of a [`Subscription`]: the task that receives holds it.
 pub(crate) struct Reception {
     pub(crate) stop: CancellationToken,
+    /// Says that nothing more is to come but what is here.
+    pub(crate) finish: oneshot::Receiver<()>,
     _alive: oneshot::Sender<Infallible>,
 }
 
@@ -249,12 +320,21 @@ impl Subscription {
     pub(crate) fn of_task(parent: &CancellationToken) -> (Self, Reception) {
         let stop = parent.child_token();
         let (alive, ended) = oneshot::channel();
-        (Self(Held::Task { stop: stop.clone(), ended }), Reception { stop, _alive: alive })
+        let (finish, finished) = oneshot::channel();
+        (
+            Self(Held::Task { stop: stop.clone(), finish: Some(finish), ended }),
+            Reception { stop, finish: finished, _alive: alive },
+        )
     }
 
     /// A subscription that gives up its place.
     pub(crate) fn of_place(place: Arc<dyn Place>) -> Self {
-        Self(Held::Place(place))
+        Self(Held::Places(Box::new([place])))
+    }
+
+    /// A subscription that gives up its places.
+    pub(crate) fn of_places(places: Vec<Arc<dyn Place>>) -> Self {
+        Self(Held::Places(places.into()))
     }
 
     /// Ends it, and waits until nothing more will come into the sink and the carrier was told.
@@ -266,10 +346,35 @@ impl Subscription {
         }
     }
 
+    /// Ends it at once, but for what has come already: that is in the sink when the future is ready.
+    pub(crate) fn finish(mut self) -> BoxFuture<'static, ()> {
+        match &mut self.0 {
+            Held::Task { finish, .. } => {
+                if let Some(finish) = finish.take() {
+                    // A task that has ended has nothing left to finish.
+                    let _ = finish.send(());
+                }
+                Box::pin(async move {
+                    if let Held::Task { ended, .. } = &mut self.0 {
+                        let Err(_) = ended.await;
+                    }
+                })
+            }
+            Held::Places(places) => {
+                let finishing: Vec<_> = places.iter().map(|place| place.finish()).collect();
+                Box::pin(async move {
+                    for place in finishing {
+                        place.await;
+                    }
+                })
+            }
+        }
+    }
+
     fn end(&self) {
         match &self.0 {
             Held::Task { stop, .. } => stop.cancel(),
-            Held::Place(place) => place.leave(),
+            Held::Places(places) => places.iter().for_each(|place| place.leave()),
         }
     }
 }

@@ -4,7 +4,10 @@
 //! that says good-bye at once. What follows from the view is for whoever watches it to decide.
 
 mod announcer;
+mod claim;
+mod telling;
 mod watcher;
 
 pub use announcer::{ANNOUNCE_EVERY, Announcer};
+pub use claim::{ClaimError, Twin, claim};
 pub use watcher::Watcher;

@@ -16,7 +16,7 @@ pub mod nats;
 pub mod subject;
 
 pub use carrier::{
-    Backplane, Closed, Inbox, IncomingRequest, Interest, Link, Refused, Replier, RequestError, Scope,
-    Subscription,
+    Backplane, Closed, Inbox, IncomingRequest, Interest, Link, LiveSinks, Refused, Replier, RequestError,
+    Scope, Subscription,
 };
 pub use counters::{Count, Counters};

@@ -128,7 +128,7 @@ pub struct Direct {
 #[derive(Clone, Debug, PartialEq)]
 pub enum ClusterEvent {
     /// A node lives, and this is how it is reached and loaded.
-    Announced(Announcement),
+    Announced(Box<Announcement>),
     /// A node leaves for good, and isn't to be waited for.
     Departed {
         /// Which node.

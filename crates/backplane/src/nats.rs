@@ -4,9 +4,11 @@
 //! broke may be lost without a word ([`Link::generation`] tells), a full subscription drops
 //! ([`Link::slow`] tells), and a dead server looks alive until pings fail.
 
+mod lanes;
 mod link;
 mod outgoing;
 mod party;
+mod places;
 mod questions;
 mod settings;
 mod trace;

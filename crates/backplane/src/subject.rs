@@ -79,6 +79,8 @@ impl Subjects {
             Scope::Room { slot, tenant, room } => return self.live(group, *slot, tenant, room),
             Scope::Slot(slot) => format!("live.{}.>", slot.number()),
             Scope::TenantSlot { slot, tenant } => format!("live.{}.{tenant}.>", slot.number()),
+            // Four words, and never another tenant's: its name is one of them.
+            Scope::Tenant(tenant) => format!("live.*.{tenant}.*.*"),
             Scope::Group => "live.>".to_owned(),
         };
         limited(self.in_group(group) + &rest)
@@ -119,13 +121,14 @@ impl Subjects {
     }
 }
 
-/// The room that a live subject names. The group is the subscription's business.
-pub(crate) fn live_room(subject: &str) -> Option<(TenantId, RoomName)> {
+/// The room that a live subject names, and its slot. The group is the subscription's business.
+pub(crate) fn live_room(subject: &str) -> Option<(Slot, TenantId, RoomName)> {
     let mut words = subject.rsplit('.');
     let _key = words.next()?;
     let room = decode(words.next()?)?.parse().ok()?;
     let tenant = words.next()?.parse().ok()?;
-    Some((tenant, room))
+    let slot = Slot::new(words.next()?.parse().ok()?).ok()?;
+    Some((slot, tenant, room))
 }
 
 /// The tenant that a direct subject names.
@@ -242,7 +245,7 @@ mod tests {
         ] {
             let subject = subjects.live(&group(), slot, &tenant(), &room(name)).unwrap();
             assert_eq!(subject, format!("ringway.g.shared.live.77.acme.{word}._"));
-            assert_eq!(live_room(&subject), Some((tenant(), room(name))));
+            assert_eq!(live_room(&subject), Some((slot, tenant(), room(name))));
         }
     }
 
@@ -253,6 +256,7 @@ mod tests {
         let text = |scope| subjects.interest(&Interest { group: group(), scope }).unwrap();
         assert_eq!(text(Scope::Group), "ringway.g.shared.live.>");
         assert_eq!(text(Scope::Slot(slot)), "ringway.g.shared.live.5.>");
+        assert_eq!(text(Scope::Tenant(tenant())), "ringway.g.shared.live.*.acme.*.*");
         assert_eq!(text(Scope::TenantSlot { slot, tenant: tenant() }), "ringway.g.shared.live.5.acme.>");
         assert_eq!(
             text(Scope::Room { slot, tenant: tenant(), room: room("a.b") }),
@@ -294,9 +298,15 @@ mod tests {
 
     #[test]
     fn foreign_subjects_name_nothing() {
-        for subject in
-            ["", "a", "ringway.g.shared.live.5.acme.%2e._", "ringway.g.shared.live.5.ACME.x._", "....", "x.%"]
-        {
+        for subject in [
+            "",
+            "a",
+            "ringway.g.shared.live.5.acme.%2e._",
+            "ringway.g.shared.live.5.ACME.x._",
+            "ringway.g.shared.live.16384.acme.x._",
+            "....",
+            "x.%",
+        ] {
             assert_eq!(live_room(subject), None, "{subject}");
         }
     }

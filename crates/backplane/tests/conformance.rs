@@ -1,10 +1,13 @@
 //! What a backplane promises, held by each carrier: memory, and a real `nats-server`.
 
+#[path = "conformance/listening.rs"]
+mod listening;
 mod world;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use listening::*;
 use ringway_backplane::message::{Answer, Ask, ClusterEvent, Direct, Epoch, LiveBody, Question, Request};
 use ringway_backplane::{Backplane, Closed, IncomingRequest, Refused, RequestError, Scope};
 use ringway_protocol::code::Code;
@@ -23,6 +26,10 @@ over_both_carriers! {
     subscriptions_into_one_sink_end_each_by_itself
     what_waits_behind_a_full_sink_ends_with_its_subscription
     closing_ends_all_that_share_a_full_sink
+    each_slot_has_its_sink_and_a_full_one_holds_up_no_other
+    nothing_is_lost_when_one_subscription_takes_anothers_place
+    what_was_retired_ends_and_what_it_had_comes
+    retiring_ends_while_the_carrier_is_away
     questions_are_answered
     a_silent_node_is_a_time_out_and_an_absent_one_is_not
     a_question_to_ones_own_inbox_is_answered
@@ -45,6 +52,7 @@ async fn live_messages_arrive_in_order_at_every_interest(world: &mut World) {
         room_interest("lobby"),
         interest(Scope::Slot(slot)),
         interest(Scope::TenantSlot { slot, tenant: tenant() }),
+        interest(Scope::Tenant(tenant())),
         interest(Scope::Group),
     ] {
         listeners.push(listen(&b, &interest).await);
@@ -64,7 +72,7 @@ async fn live_messages_arrive_in_order_at_every_interest(world: &mut World) {
     send(&a, &mark);
     assert_eq!(next(&mut listeners[0].1).await, mark);
     assert_eq!(a.counters().sent.get(), 1_001);
-    assert!(b.counters().received.get() >= 4_001);
+    assert!(b.counters().received.get() >= 5_001);
 }
 
 async fn rooms_that_look_like_wildcards_are_rooms(world: &mut World) {
@@ -93,6 +101,7 @@ async fn other_rooms_slots_tenants_and_groups_are_not_heard(world: &mut World) {
     let slot = slot_of("lobby");
     let (_room, mut room) = listen(&b, &room_interest("lobby")).await;
     let (_slot, mut in_slot) = listen(&b, &interest(Scope::TenantSlot { slot, tenant: tenant() })).await;
+    let (_tenant, mut of_tenant) = listen(&b, &interest(Scope::Tenant(tenant()))).await;
     let other_tenant: TenantId = name("other");
 
     let elsewhere = live("elsewhere", 1);
@@ -107,6 +116,9 @@ async fn other_rooms_slots_tenants_and_groups_are_not_heard(world: &mut World) {
     assert_eq!(next(&mut room).await, live("lobby", 5));
     assert_eq!(next(&mut in_slot).await, live("neighbour", 4));
     assert_eq!(next(&mut in_slot).await, live("lobby", 5));
+    for message in [live("elsewhere", 1), live("neighbour", 4), live("lobby", 5)] {
+        assert_eq!(next(&mut of_tenant).await, message);
+    }
 }
 
 async fn a_party_does_not_hear_itself(world: &mut World) {
@@ -464,7 +476,7 @@ async fn the_cluster_is_heard_by_all_and_by_oneself(world: &mut World) {
     let _b = b.watch_cluster(sink_b).await.expect("open");
     let _ = (a.round_trip(LIMIT).await, b.round_trip(LIMIT).await);
     let said = [
-        ClusterEvent::Announced(announcement("node-a")),
+        ClusterEvent::Announced(Box::new(announcement("node-a"))),
         ClusterEvent::Hello,
         ClusterEvent::Departed { id: name("node-a"), incarnation: 1 },
     ];

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ringway_ring::Announcement;
+use ringway_ring::{Announcement, NodeId};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use super::Twin;
 use crate::message::ClusterEvent;
 use crate::{Backplane, Closed, Refused, Subscription};
 
@@ -18,8 +19,8 @@ pub const ANNOUNCE_EVERY: Duration = Duration::from_millis(500);
 /// A node answers a newcomer's hello, and a link that is back, within this time, each node at another moment.
 const JITTER: Duration = Duration::from_millis(50);
 
-/// How many words about the cluster wait for the announcer. It only looks for hellos; missing one costs a
-/// newcomer half a second.
+/// How many words about the cluster wait for the announcer. It only looks for hellos and for its own name; missing a word
+/// costs half a second.
 const WORDS: usize = 1_024;
 
 /// A node's announcer. Dropped, it falls silent, and the node leaves the others' views as if it had died.
@@ -27,6 +28,7 @@ const WORDS: usize = 1_024;
 pub struct Announcer {
     backplane: Arc<dyn Backplane>,
     announcement: watch::Sender<Announcement>,
+    replaced: watch::Receiver<Option<Twin>>,
     task: JoinHandle<()>,
     stop: DropGuard,
 }
@@ -40,8 +42,16 @@ impl Announcer {
         let (words, heard) = mpsc::channel(WORDS);
         let subscription = backplane.watch_cluster(words).await?;
         let (announcement, current) = watch::channel(first);
+        let (replaced, twin) = watch::channel(None);
         let stop = CancellationToken::new();
-        let talk = Talk { backplane: Arc::clone(&backplane), current, heard, _subscription: subscription };
+        let talk = Talk {
+            backplane: Arc::clone(&backplane),
+            announcement: announcement.clone(),
+            current,
+            heard,
+            replaced,
+            _subscription: subscription,
+        };
         let stopped = stop.clone();
         let task = tokio::spawn(async move {
             tokio::select! {
@@ -49,7 +59,7 @@ impl Announcer {
                 () = talk.run() => {}
             }
         });
-        Ok(Self { backplane, announcement, task, stop: stop.drop_guard() })
+        Ok(Self { backplane, announcement, replaced: twin, task, stop: stop.drop_guard() })
     }
 
     /// Changes what is announced. A change of more than the load (connections, rooms, tenants' use) is announced at once, the
@@ -58,7 +68,7 @@ impl Announcer {
         self.announcement.send_if_modified(|announcement| {
             let before = announcement.clone();
             change(announcement);
-            without_load(announcement.clone()) != without_load(before)
+            announcement.clone().without_load() != before.without_load()
         });
     }
 
@@ -68,15 +78,26 @@ impl Announcer {
         self.announcement.borrow().clone()
     }
 
-    /// Announces the node's departure as the last word. Returns when it has reached the carrier.
+    /// The younger node that has taken the name meanwhile: this one has fallen silent for good, and has to leave. That
+    /// happens to a node that stood still, or was cut off, for so long that another was started in its place.
+    #[must_use]
+    pub fn replaced(&self) -> watch::Receiver<Option<Twin>> {
+        self.replaced.clone()
+    }
+
+    /// Announces the node's departure as the last word. Returns when it has reached the carrier. One that was replaced says
+    /// nothing more: the name is another's.
     ///
     /// # Errors
     /// [`Refused`]: the others will notice by silence.
     pub async fn depart(self) -> Result<(), Refused> {
-        let Self { backplane, announcement, task, stop } = self;
+        let Self { backplane, announcement, replaced, task, stop } = self;
         drop(stop);
         // Ended before the last word: nothing may come after it. It doesn't panic, and nobody aborts it.
         let _ = task.await;
+        if replaced.borrow().is_some() {
+            return Ok(());
+        }
         let last = announcement.borrow().clone();
         backplane.depart(&last.id, last.incarnation).await
     }
@@ -85,8 +106,10 @@ impl Announcer {
 /// The announcing task.
 struct Talk {
     backplane: Arc<dyn Backplane>,
+    announcement: watch::Sender<Announcement>,
     current: watch::Receiver<Announcement>,
     heard: mpsc::Receiver<ClusterEvent>,
+    replaced: watch::Sender<Option<Twin>>,
     _subscription: Subscription,
 }
 
@@ -112,7 +135,12 @@ impl Talk {
                 event = self.heard.recv() => match event {
                     None => return,
                     Some(ClusterEvent::Hello) => due = due.min(soon()),
-                    Some(ClusterEvent::Announced(_) | ClusterEvent::Departed { .. }) => {}
+                    Some(ClusterEvent::Announced(said)) => if self.is_younger(&said) {
+                        self.replaced.send_replace(Some(Twin::of(&said)));
+                        return;
+                    },
+                    // Heard at once: it wakes this task again.
+                    Some(ClusterEvent::Departed { id, incarnation }) => self.outlive(&id, incarnation),
                 },
                 changed = link.changed() => {
                     if changed.is_err() {
@@ -129,10 +157,28 @@ impl Talk {
     }
 }
 
-fn soon() -> Instant {
-    Instant::now() + JITTER.mul_f64(rand::random_range(0.0..=1.0))
+impl Talk {
+    /// Whether that is another node with this one's name, and the younger. Of two that started in the same millisecond one
+    /// has to be: it is told by the address.
+    fn is_younger(&self, said: &Announcement) -> bool {
+        let own = self.current.borrow();
+        let age = |of: &Announcement| (of.incarnation, of.advertise.clone());
+        said.id == own.id && age(said) > age(&own)
+    }
+
+    /// A run as young as this one, or younger, is said to have departed: nobody listens to this one, as happens when the
+    /// clock went back between two runs. It goes on as a younger one still.
+    fn outlive(&self, id: &NodeId, ended: u64) {
+        self.announcement.send_if_modified(|own| {
+            let outlived = own.id == *id && own.incarnation <= ended;
+            if outlived {
+                own.incarnation = ended + 1;
+            }
+            outlived
+        });
+    }
 }
 
-fn without_load(announcement: Announcement) -> Announcement {
-    Announcement { connections: 0, rooms: 0, tenants: Vec::new(), ..announcement }
+fn soon() -> Instant {
+    Instant::now() + JITTER.mul_f64(rand::random_range(0.0..=1.0))
 }

@@ -15,7 +15,7 @@ const HELLO: u64 = 2;
 pub(crate) fn write_cluster(event: &ClusterEvent) -> Bytes {
     match event {
         ClusterEvent::Announced(announcement) => {
-            let map = rmp_serde::to_vec_named(announcement).expect("plain fields can be written");
+            let map = rmp_serde::to_vec_named(&**announcement).expect("plain fields can be written");
             let mut writer = Writer::message(2, map.len() + 8);
             writer.u64(ANNOUNCED).bin(&map);
             writer.finish()
@@ -37,7 +37,7 @@ pub(crate) fn read_cluster(bytes: &[u8]) -> Result<ClusterEvent, Garbage> {
     let mut reader = Reader::message(bytes, 1)?;
     match reader.u64()? {
         ANNOUNCED => rmp_serde::from_slice::<Announcement>(reader.bin()?)
-            .map(ClusterEvent::Announced)
+            .map(|announcement| ClusterEvent::Announced(Box::new(announcement)))
             .map_err(|_| Garbage::Malformed("not an announcement")),
         DEPARTED => Ok(ClusterEvent::Departed { id: reader.name()?, incarnation: reader.u64()? }),
         HELLO => Ok(ClusterEvent::Hello),

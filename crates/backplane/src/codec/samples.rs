@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ringway_protocol::code::Code;
 use ringway_protocol::payload::Payload;
-use ringway_ring::{Announcement, NodeState, TenantUse};
+use ringway_ring::{Announcement, Hottest, KeyHash, Load, NodeState, Spread, TenantUse};
 
 use crate::message::{
     Answer, Ask, ClusterEvent, Direct, Epoch, Known, LiveBody, LiveMessage, Publication, Published, Question,
@@ -146,16 +146,30 @@ pub(crate) fn cluster() -> Vec<ClusterEvent> {
         rooms: 3,
         tenants: vec![TenantUse { tenant: name("acme"), connections: 7, publications: u64::MAX }],
         version: "0.1.0".into(),
+        spreads: vec![Spread { key: KeyHash::of(&name("acme"), "team7"), over: 3 }],
+        load: Load {
+            deliveries: u64::MAX,
+            unwanted: 1,
+            hottest: vec![Hottest {
+                tenant: name("acme"),
+                room: name("{team7}.chat"),
+                members: 12_000,
+                deliveries: 90_000,
+            }],
+            ..Load::default()
+        },
     };
     let plain = Announcement {
         public_url: None,
         tenants: Vec::new(),
+        spreads: Vec::new(),
+        load: Load::default(),
         state: NodeState::Serving,
         ..announcement.clone()
     };
     vec![
-        ClusterEvent::Announced(announcement),
-        ClusterEvent::Announced(plain),
+        ClusterEvent::Announced(Box::new(announcement)),
+        ClusterEvent::Announced(Box::new(plain)),
         ClusterEvent::Departed { id: name("node-a"), incarnation: 5 },
         ClusterEvent::Hello,
     ]

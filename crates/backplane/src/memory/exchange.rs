@@ -4,6 +4,7 @@ use std::hash::{BuildHasher as _, Hash, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
+use futures_util::future::BoxFuture;
 use hashbrown::HashTable;
 use parking_lot::{Mutex, RwLock};
 use ringway_protocol::name::GroupId;
@@ -47,7 +48,23 @@ struct Ticket<K, T> {
     /// Higher than that of any older line.
     id: u64,
     key: K,
+    part: Part,
     board: Arc<Board<K, T>>,
+}
+
+/// Which of a key's messages a line is for: those of the slots that leave this remainder.
+#[derive(Clone, Copy)]
+pub(super) struct Part {
+    pub(super) index: u16,
+    pub(super) of: u16,
+}
+
+impl Part {
+    pub(super) const ALL: Part = Part { index: 0, of: 1 };
+
+    fn takes(self, slot: u16) -> bool {
+        slot % self.of == self.index
+    }
 }
 
 impl Exchange {
@@ -93,11 +110,12 @@ where
         key: K,
         party: &Arc<Party>,
         sink: mpsc::Sender<T>,
+        part: Part,
     ) -> Result<Arc<dyn Place>, Closed> {
         let hash = self.hashing.hash_one(&key);
         let feeder = self.feeder(party, sink);
         let id = self.next.fetch_add(1, Ordering::Relaxed);
-        let ticket = Arc::new(Ticket { id, key, board: Arc::clone(self) });
+        let ticket = Arc::new(Ticket { id, key, part, board: Arc::clone(self) });
         let line = Line { ticket: Arc::clone(&ticket), feeder };
         let mut lines = self.lines.write();
         // Seen here or, if it is closed later, by who then ends its lines.
@@ -122,13 +140,15 @@ where
 
     /// Ends a line, if it is still there. Nothing comes into the sink by it afterwards.
     fn end(&self, key: &K, id: u64) {
+        if let Some(feeder) = self.take_out(key, id) {
+            feeder.forget(id);
+        }
+    }
+
+    fn take_out(&self, key: &K, id: u64) -> Option<Arc<Feeder<T>>> {
         let hash = self.hashing.hash_one(key);
         let mut lines = self.lines.write();
-        let found = lines.find_entry(hash, |line| line.ticket.id == id).ok().map(|entry| entry.remove().0);
-        drop(lines);
-        if let Some(line) = found {
-            line.feeder.forget(id);
-        }
+        lines.find_entry(hash, |line| line.ticket.id == id).ok().map(|entry| entry.remove().0.feeder)
     }
 
     fn end_all_of(&self, party: &Arc<Party>) {
@@ -147,18 +167,24 @@ where
         lines.iter_hash(self.hashing.hash_one(key)).filter(move |line| line.ticket.key == *key)
     }
 
-    /// Puts a copy on each line of a key whose party is wanted.
-    pub(super) fn to_all(&self, key: &K, message: &T, wanted: impl Fn(&Arc<Party>) -> bool)
+    /// Puts a copy on each line of any of the keys that takes the slot, and whose party is wanted. A line that is made
+    /// meanwhile is there for all keys, or for none.
+    pub(super) fn to_all(&self, keys: &[K], slot: u16, message: &T, wanted: impl Fn(&Arc<Party>) -> bool)
     where
         T: Clone,
     {
         let mut closed = Vec::new();
-        for line in self.of_key(&self.lines.read(), key).filter(|line| wanted(line.feeder.party())) {
-            if line.feeder.put(line.ticket.id, message.clone()) == Put::Closed {
-                closed.push(line.ticket.id);
+        let lines = self.lines.read();
+        for key in keys {
+            let takes = |line: &&Line<K, T>| line.ticket.part.takes(slot) && wanted(line.feeder.party());
+            for line in self.of_key(&lines, key).filter(takes) {
+                if line.feeder.put(line.ticket.id, message.clone()) == Put::Closed {
+                    closed.push((key, line.ticket.id));
+                }
             }
         }
-        for id in closed {
+        drop(lines);
+        for (key, id) in closed {
             self.end(key, id);
         }
     }
@@ -185,5 +211,14 @@ where
 {
     fn leave(&self) {
         self.board.end(&self.key, self.id);
+    }
+
+    fn finish(&self) -> BoxFuture<'static, ()> {
+        let (feeder, id) = (self.board.take_out(&self.key, self.id), self.id);
+        Box::pin(async move {
+            if let Some(feeder) = feeder {
+                feeder.has_handed_on(id).await;
+            }
+        })
     }
 }

@@ -21,6 +21,8 @@ pub(super) struct Feeder<T> {
     capacity: usize,
     /// Told when something is behind that was empty before.
     some_behind: Arc<Notify>,
+    /// Told when something that was behind is so no more.
+    some_gone: Notify,
     _task: DropGuard,
 }
 
@@ -45,6 +47,7 @@ impl<T: Send + 'static> Feeder<T> {
             behind: Mutex::default(),
             capacity,
             some_behind: Arc::clone(&some_behind),
+            some_gone: Notify::new(),
             _task: stop.clone().drop_guard(),
         });
         let catching_up = catch_up(Arc::downgrade(&feeder), sink, some_behind);
@@ -105,6 +108,21 @@ impl<T: Send + 'static> Feeder<T> {
     /// As [`forget`](Self::forget), of all lines.
     pub(super) fn forget_all(&self) {
         self.behind.lock().clear();
+        self.some_gone.notify_waiters();
+    }
+
+    /// Returns when nothing of a line that has ended is behind any more.
+    pub(super) async fn has_handed_on(&self, line: u64) {
+        loop {
+            let gone = self.some_gone.notified();
+            tokio::pin!(gone);
+            // From here on none of it is missed.
+            gone.as_mut().enable();
+            if self.sink.is_closed() || self.behind.lock().iter().all(|(of, _)| *of != line) {
+                return;
+            }
+            gone.await;
+        }
     }
 
     /// Hands on the oldest that is behind. False: it was the last, or there was none.
@@ -113,6 +131,7 @@ impl<T: Send + 'static> Feeder<T> {
         // Handed on under the lock: what is put now comes behind it.
         if let Some((_, message)) = behind.pop_front() {
             self.hand_on(place, message);
+            self.some_gone.notify_waiters();
         }
         !behind.is_empty()
     }

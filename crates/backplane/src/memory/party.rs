@@ -9,16 +9,17 @@ use async_trait::async_trait;
 use ringway_protocol::name::GroupId;
 use ringway_ring::{Announcement, NodeId, Slot};
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::exchange::Exchange;
+use super::exchange::{Exchange, Part};
 use crate::carrier::MESSAGE_LIMIT;
 use crate::message::{
     Answer, Ask, ClusterEvent, Direct, LiveBody, LiveMessage, Question, Request, STATE_LIMIT,
 };
 use crate::{
-    Backplane, Closed, Counters, Inbox, IncomingRequest, Interest, Link, Refused, Replier, RequestError,
-    Scope, Subscription,
+    Backplane, Closed, Counters, Inbox, IncomingRequest, Interest, Link, LiveSinks, Refused, Replier,
+    RequestError, Scope, Subscription,
 };
 
 /// What others of the hub see of a party.
@@ -123,7 +124,7 @@ impl Handle {
     /// Says something about the cluster: to this party's own watchers in any case, to others over the link.
     fn tell_cluster(&self, event: &ClusterEvent) -> Result<(), Refused> {
         let sent = self.party.may_send(0);
-        self.party.exchange.cluster.to_all(&(), event, |other| {
+        self.party.exchange.cluster.to_all(&[()], 0, event, |other| {
             Arc::ptr_eq(other, &self.party) || (sent.is_ok() && other.link_is_up())
         });
         sent
@@ -140,26 +141,25 @@ impl Backplane for Handle {
         };
         self.party.may_send(size)?;
         let (tenant, room) = (message.tenant.clone(), message.room.clone());
-        for scope in [
+        let interests = [
             Scope::Room { slot, tenant: tenant.clone(), room },
             Scope::Slot(slot),
-            Scope::TenantSlot { slot, tenant },
+            Scope::TenantSlot { slot, tenant: tenant.clone() },
+            Scope::Tenant(tenant),
             Scope::Group,
-        ] {
-            let interest = Interest { group: group.clone(), scope };
-            self.party.exchange.live.to_all(&interest, message, |other| {
-                !Arc::ptr_eq(other, &self.party) && other.link_is_up() && !other.loses()
-            });
-        }
+        ]
+        .map(|scope| Interest { group: group.clone(), scope });
+        self.party.exchange.live.to_all(&interests, slot.number(), message, |other| {
+            !Arc::ptr_eq(other, &self.party) && other.link_is_up() && !other.loses()
+        });
         Ok(())
     }
 
     fn publish_direct(&self, group: &GroupId, direct: &Direct) -> Result<(), Refused> {
         self.party.may_send(direct.publication.wire_bound())?;
-        self.party
-            .exchange
-            .direct
-            .to_all(group, direct, |other| !Arc::ptr_eq(other, &self.party) && other.link_is_up());
+        self.party.exchange.direct.to_all(std::slice::from_ref(group), 0, direct, |other| {
+            !Arc::ptr_eq(other, &self.party) && other.link_is_up()
+        });
         Ok(())
     }
 
@@ -215,15 +215,44 @@ impl Backplane for Handle {
         inbox: &Inbox,
         sink: mpsc::Sender<IncomingRequest>,
     ) -> Result<Subscription, Closed> {
-        self.party.exchange.inboxes.add(inbox.clone(), &self.party, sink).map(Subscription::of_place)
+        self.party
+            .exchange
+            .inboxes
+            .add(inbox.clone(), &self.party, sink, Part::ALL)
+            .map(Subscription::of_place)
     }
 
-    async fn subscribe(
+    /// Nothing waits for `after`: whoever publishes puts a message on all lines into one sink in one go.
+    async fn listen(
         &self,
         interest: &Interest,
-        sink: mpsc::Sender<LiveMessage>,
+        sinks: &LiveSinks,
+        _after: Option<CancellationToken>,
     ) -> Result<Subscription, Closed> {
-        self.party.exchange.live.add(interest.clone(), &self.party, sink).map(Subscription::of_place)
+        let sinks = match &interest.scope {
+            Scope::Room { slot, .. } | Scope::Slot(slot) | Scope::TenantSlot { slot, .. } => sinks.of(*slot),
+            Scope::Tenant(_) | Scope::Group => sinks.clone(),
+        };
+        let mut places = Vec::with_capacity(sinks.all().len());
+        for (index, sink) in (0..).zip(sinks.all()) {
+            let part = Part { index, of: u16::try_from(sinks.all().len()).unwrap_or(u16::MAX) };
+            let place = self.party.exchange.live.add(interest.clone(), &self.party, sink.clone(), part);
+            match place {
+                Ok(place) => places.push(place),
+                Err(Closed) => {
+                    drop(Subscription::of_places(places));
+                    return Err(Closed);
+                }
+            }
+        }
+        Ok(Subscription::of_places(places))
+    }
+
+    async fn retire(&self, former: Vec<Subscription>) {
+        let finishing: Vec<_> = former.into_iter().map(Subscription::finish).collect();
+        for finished in finishing {
+            finished.await;
+        }
     }
 
     async fn subscribe_direct(
@@ -231,15 +260,19 @@ impl Backplane for Handle {
         group: &GroupId,
         sink: mpsc::Sender<Direct>,
     ) -> Result<Subscription, Closed> {
-        self.party.exchange.direct.add(group.clone(), &self.party, sink).map(Subscription::of_place)
+        self.party
+            .exchange
+            .direct
+            .add(group.clone(), &self.party, sink, Part::ALL)
+            .map(Subscription::of_place)
     }
 
     async fn watch_cluster(&self, sink: mpsc::Sender<ClusterEvent>) -> Result<Subscription, Closed> {
-        self.party.exchange.cluster.add((), &self.party, sink).map(Subscription::of_place)
+        self.party.exchange.cluster.add((), &self.party, sink, Part::ALL).map(Subscription::of_place)
     }
 
     fn announce(&self, announcement: &Announcement) -> Result<(), Refused> {
-        self.tell_cluster(&ClusterEvent::Announced(announcement.clone()))
+        self.tell_cluster(&ClusterEvent::Announced(Box::new(announcement.clone())))
     }
 
     fn hello(&self) -> Result<(), Refused> {
@@ -258,6 +291,10 @@ impl Backplane for Handle {
         let start = Instant::now();
         tokio::task::yield_now().await;
         if self.party.link_is_up() { Ok(start.elapsed()) } else { Err(RequestError::Away) }
+    }
+
+    fn reaches_others(&self) -> bool {
+        false
     }
 
     fn counters(&self) -> &Counters {

@@ -127,7 +127,7 @@ pub enum Answer {
     NotHeld {
         /// The greatest epoch that the answerer heard of.
         known: Option<Epoch>,
-        /// Who holds that, as far as the answerer knows.
+        /// Who holds that, as far as the answerer knows. Where it knows of none: who might, by its view.
         holder: Option<NodeId>,
     },
     /// Ask this one, who owns the room in the answerer's view.

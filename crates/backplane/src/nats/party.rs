@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use async_nats::{Client, Message};
+use async_nats::{Client, Message, Subscriber};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
@@ -13,13 +13,14 @@ use parking_lot::Mutex;
 use ringway_protocol::code::Code;
 use ringway_protocol::name::GroupId;
 use ringway_ring::{Announcement, NodeId, Slot};
-use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::lanes::{Lanes, SinkClosed};
 use super::link::LinkState;
 use super::outgoing::{self, Outbound, Outgoing};
+use super::places::Places;
 use super::questions::Questions;
 use super::settings::NatsSettings;
 use super::trace::{headers, traceparent};
@@ -29,12 +30,16 @@ use crate::codec::{self, Garbage};
 use crate::message::{Answer, ClusterEvent, Direct, LiveMessage, Request, STATE_LIMIT};
 use crate::subject::{self, Subjects};
 use crate::{
-    Backplane, Closed, Counters, Inbox, IncomingRequest, Interest, Link, Refused, Replier, RequestError,
-    Scope, Subscription,
+    Backplane, Closed, Counters, Inbox, IncomingRequest, Interest, Link, LiveSinks, Refused, Replier,
+    RequestError, Scope, Subscription,
 };
 
 /// How long a departure, or the end, waits for the server to have taken everything.
 const FLUSH_LIMIT: Duration = Duration::from_secs(2);
+
+/// How long a message may be under way within the server that it took for one subscription alone, though another was made
+/// meanwhile: it looks who is interested, and only then queues. Microseconds, and a server's pause.
+const UNDER_WAY: Duration = Duration::from_millis(50);
 
 /// How long an unsubscription may take to be handed over; afterwards it is left to the client.
 const UNSUBSCRIBE_LIMIT: Duration = Duration::from_millis(500);
@@ -151,7 +156,20 @@ impl Party {
         &self,
         subject: String,
         sink: mpsc::Sender<T>,
-        read: impl FnMut(Message) -> Result<T, Garbage> + Send + 'static,
+        mut read: impl FnMut(Message) -> Result<T, Garbage> + Send + 'static,
+        ended: impl FnOnce() + Send + 'static,
+    ) -> Result<Subscription, Closed> {
+        let read = move |message| read(message).map(|item| (0, item));
+        self.receive_in_lanes(subject, &[sink], None, read, ended).await
+    }
+
+    /// As [`receive`](Self::receive), where `read` also says into which of the sinks. Nothing comes before `after`.
+    async fn receive_in_lanes<T: Send + 'static>(
+        &self,
+        subject: String,
+        sinks: &[mpsc::Sender<T>],
+        after: Option<CancellationToken>,
+        read: impl FnMut(Message) -> Result<(usize, T), Garbage> + Send + 'static,
         ended: impl FnOnce() + Send + 'static,
     ) -> Result<Subscription, Closed> {
         if self.stop.is_cancelled() {
@@ -159,14 +177,15 @@ impl Party {
         }
         let (subscription, reception) = Subscription::of_task(&self.stop);
         let (ready, subscribed) = oneshot::channel();
-        let feed = Feed {
+        let mut feed = Feed {
             client: self.client.clone(),
             link: Arc::clone(&self.link),
             counters: Arc::clone(&self.counters),
             reception,
         };
+        let lanes = Lanes::into(sinks);
         self.tasks.spawn(async move {
-            feed.run(subject, ready, sink, read).await;
+            feed.run(subject, ready, after, lanes, read).await;
             ended();
             drop(feed);
         });
@@ -207,16 +226,18 @@ struct Feed {
 }
 
 impl Feed {
-    async fn run<T>(
-        &self,
+    async fn run<T: Send + 'static>(
+        &mut self,
         subject: String,
         ready: oneshot::Sender<()>,
-        sink: mpsc::Sender<T>,
-        mut read: impl FnMut(Message) -> Result<T, Garbage>,
+        after: Option<CancellationToken>,
+        mut lanes: Lanes<T>,
+        mut read: impl FnMut(Message) -> Result<(usize, T), Garbage>,
     ) {
-        let stopped = self.reception.stop.cancelled();
+        let Self { client, link, counters, reception } = self;
+        let stopped = reception.stop.cancelled();
         tokio::pin!(stopped);
-        let subscribing = self.client.subscribe(subject);
+        let subscribing = client.subscribe(subject);
         let mut subscriber = tokio::select! {
             biased;
             () = &mut stopped => return,
@@ -232,35 +253,75 @@ impl Feed {
         let _ = ready.send(());
 
         let feeding = async {
-            while let Some(message) = subscriber.next().await {
-                match read(message) {
-                    Ok(item) => {
-                        self.counters.received.add(1);
-                        // Mostly there is room, and no need to get ready to wait.
-                        let sent = match sink.try_send(item) {
-                            Err(TrySendError::Full(item)) => sink.send(item).await.is_ok(),
-                            sent => sent.is_ok(),
-                        };
-                        if !sent {
-                            return;
-                        }
-                    }
-                    Err(garbage) => {
-                        self.counters.garbage.add(1);
-                        tracing::debug!(%garbage, "a message that can't be read was ignored");
-                    }
-                }
+            if let Some(after) = after {
+                after.cancelled().await;
             }
+            feed(&mut subscriber, &mut lanes, &mut read, counters).await;
         };
-        tokio::select! {
+        let finishing = tokio::select! {
             biased;
-            () = &mut stopped => {}
-            () = feeding => {}
-        }
-        if self.link.is_up() {
+            () = &mut stopped => false,
+            // Dropped without a word: then it is stopped, too.
+            finish = &mut reception.finish => finish.is_ok(),
+            () = feeding => false,
+        };
+        if link.is_up() {
             let _ = tokio::time::timeout(UNSUBSCRIBE_LIMIT, subscriber.unsubscribe()).await;
         }
         // Else, or if it took too long: dropped, the client unsubscribes when it can.
+        if finishing {
+            let rest = async {
+                // What came before is still read; with the link away it may be that no end of it is in sight.
+                if link.is_up() {
+                    feed(&mut subscriber, &mut lanes, &mut read, counters).await;
+                }
+            };
+            tokio::select! {
+                biased;
+                () = &mut stopped => {}
+                () = link.down() => {}
+                () = rest => {}
+            }
+        }
+    }
+}
+
+/// Feeds sinks with what `read` makes of each message, until there are no more, or a sink isn't read any more.
+async fn feed<T: Send + 'static>(
+    subscriber: &mut Subscriber,
+    lanes: &mut Lanes<T>,
+    read: &mut impl FnMut(Message) -> Result<(usize, T), Garbage>,
+    counters: &Counters,
+) {
+    loop {
+        let message = match lanes.is_behind() {
+            (false, _) => subscriber.next().await,
+            (true, more) => tokio::select! {
+                moved = lanes.move_on() => match moved {
+                    Ok(()) => continue,
+                    Err(SinkClosed) => return,
+                },
+                message = subscriber.next(), if more => message,
+            },
+        };
+        let Some(message) = message else { break };
+        match read(message) {
+            Ok((lane, item)) => {
+                counters.received.add(1);
+                if lanes.put(lane, item).is_err() {
+                    return;
+                }
+            }
+            Err(garbage) => {
+                counters.garbage.add(1);
+                tracing::debug!(%garbage, "a message that can't be read was ignored");
+            }
+        }
+    }
+    while lanes.is_behind().0 {
+        if lanes.move_on().await.is_err() {
+            return;
+        }
     }
 }
 
@@ -341,10 +402,11 @@ impl Backplane for Party {
         .await
     }
 
-    async fn subscribe(
+    async fn listen(
         &self,
         interest: &Interest,
-        sink: mpsc::Sender<LiveMessage>,
+        sinks: &LiveSinks,
+        after: Option<CancellationToken>,
     ) -> Result<Subscription, Closed> {
         let subject = self.subjects.interest(interest).map_err(|_| Closed)?;
         // Where only one room is listened to, every message is that room's.
@@ -352,13 +414,46 @@ impl Backplane for Party {
             Scope::Room { tenant, room, .. } => Some((tenant.clone(), room.clone())),
             _ => None,
         };
-        let mut reader = codec::LiveReader::default();
-        let read = move |message: Message| {
-            let place = only.clone().or_else(|| subject::live_room(&message.subject));
-            let place = place.ok_or(Garbage::Malformed("not a room's subject"))?;
-            reader.read(&message.payload, place, traceparent(message.headers.as_ref()))
+        let sinks = match &interest.scope {
+            Scope::Room { slot, .. } | Scope::Slot(slot) | Scope::TenantSlot { slot, .. } => sinks.of(*slot),
+            Scope::Tenant(_) | Scope::Group => sinks.clone(),
         };
-        self.receive(subject, sink, read, || {}).await
+        let count = sinks.all().len();
+        let mut reader = codec::LiveReader::default();
+        let mut places = Places::default();
+        let read = move |message: Message| {
+            let (lane, place) = match &only {
+                Some(only) => (0, only.clone()),
+                None => {
+                    let place = places.of(&message.subject);
+                    let (slot, place) = place.ok_or(Garbage::Malformed("not a room's subject"))?;
+                    (usize::from(slot.number()) % count.max(1), place)
+                }
+            };
+            let live = reader.read(&message.payload, place, traceparent(message.headers.as_ref()))?;
+            Ok((lane, live))
+        };
+        self.receive_in_lanes(subject, sinks.all(), after, read, || {}).await
+    }
+
+    async fn retire(&self, former: Vec<Subscription>) {
+        if former.is_empty() {
+            return;
+        }
+        let generation = |link: &Link| link.up.then_some(link.generation);
+        let before = generation(&self.link.watch().borrow());
+        // Once the server has seen the new ones it gives everything to both; what it gave before has come when it answers.
+        // A dead link is noticed within some seconds, a slow one is waited for.
+        while before.is_some() && generation(&self.link.watch().borrow()) == before {
+            if self.round_trip(FLUSH_LIMIT).await.is_ok() {
+                tokio::time::sleep(UNDER_WAY).await;
+                break;
+            }
+        }
+        let finishing: Vec<_> = former.into_iter().map(Subscription::finish).collect();
+        for finished in finishing {
+            finished.await;
+        }
     }
 
     async fn subscribe_direct(
@@ -383,7 +478,7 @@ impl Backplane for Party {
     }
 
     fn announce(&self, announcement: &Announcement) -> Result<(), Refused> {
-        self.tell_cluster(&ClusterEvent::Announced(announcement.clone()))
+        self.tell_cluster(&ClusterEvent::Announced(Box::new(announcement.clone())))
     }
 
     fn hello(&self) -> Result<(), Refused> {

@@ -11,7 +11,7 @@ use ringway_backplane::nats::NatsSettings;
 use ringway_backplane::{Backplane, Inbox, Interest, Link, Scope, memory, nats};
 use ringway_protocol::name::{GroupId, RoomName, TenantId};
 use ringway_protocol::payload::Payload;
-use ringway_ring::{Announcement, NodeState, Slot};
+use ringway_ring::{Announcement, Slot};
 use ringway_testkit::nats::NatsServer;
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
@@ -46,6 +46,14 @@ impl World {
                 hub.attach(name)
             }
             Self::Nats(server) => connect(server, name).await,
+        }
+    }
+
+    /// A party for which very much may wait.
+    pub(crate) async fn patient_party(&mut self, name: &str) -> Arc<dyn Backplane> {
+        match self {
+            Self::Memory { .. } => self.party(name).await,
+            Self::Nats(server) => nats::connect(&NatsSettings::new(server.url())).await.expect("it runs"),
         }
     }
 
@@ -184,17 +192,5 @@ pub(crate) async fn link_becomes(link: &mut watch::Receiver<Link>, wanted: impl 
 }
 
 pub(crate) fn announcement(node: &str) -> Announcement {
-    Announcement {
-        id: name(node),
-        incarnation: 1,
-        pool: name("shared"),
-        advertise: "127.0.0.1:7001".into(),
-        public_url: None,
-        weight: 1,
-        state: NodeState::Serving,
-        connections: 0,
-        rooms: 0,
-        tenants: Vec::new(),
-        version: "0.1.0".into(),
-    }
+    Announcement::new(name(node), 1, name("shared"), "127.0.0.1:7001".into())
 }
