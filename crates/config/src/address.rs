@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use url::Url;
 
+use crate::exact::digest;
 use crate::leaf::text;
 use crate::read::{Leaf, Reader, Refusal};
 use crate::secret::beside;
@@ -120,6 +121,10 @@ impl Leaf for Url {
 
     fn show(&self) -> String {
         format!("\"{}\"", redacted(self))
+    }
+
+    fn identity(&self) -> String {
+        digest(self.as_str().as_bytes())
     }
 }
 

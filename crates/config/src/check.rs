@@ -1,13 +1,13 @@
 //! What must fit together, once every single value is right: ranges, names that must differ, keys that need each other.
 
 use std::collections::BTreeMap;
-use std::fmt::Display;
-use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use crate::error::{ConfigError, Place, Problem};
+use crate::hidden::hides;
 use crate::limits_tree::LimitsConfig;
 use crate::quantity::ByteSize;
+use crate::range;
 use crate::rooms::{Class, Presence, Store};
 use crate::tenant_tree::{Algorithm, TenantConfig};
 use crate::tree::{Auth, Config, is_node_id};
@@ -21,6 +21,8 @@ const HS256_ADVISED: usize = 32;
 const FLUSH_WINDOW_MAX: Duration = Duration::from_secs(1);
 /// Smallest budget for what waits and is kept, in bytes: what a single member may have waiting.
 const BUFFERS_MIN: u64 = 1 << 20;
+/// Shortest life of a connection: below it a pool would do little but move connections.
+const LIFETIME_MIN: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(86_400);
 
 impl Config {
@@ -49,7 +51,9 @@ impl Config {
                     "classes[{index}].presence: not built yet: read and checked, but not used"
                 ));
             }
-            if let Some(earlier) = self.classes[..index].iter().position(|earlier| hides(earlier, class)) {
+            if let Some(earlier) =
+                self.classes[..index].iter().position(|earlier| hides(&earlier.rooms, &class.rooms))
+            {
                 warnings.push(format!(
                     "classes[{index}].rooms: never reached, since classes[{earlier}] matches first"
                 ));
@@ -72,10 +76,6 @@ impl Config {
         }
         warnings
     }
-}
-
-fn hides(earlier: &Class, later: &Class) -> bool {
-    earlier.rooms.as_str() == "**" || earlier.rooms == later.rooms
 }
 
 /// Whether bytes are a key for an algorithm, and if they aren't, why: for people, and nothing secret.
@@ -101,9 +101,11 @@ impl<'a> Checker<'a> {
         self.problems.push(Problem { place, key: key.to_owned(), message: message.into() });
     }
 
-    fn within<T: PartialOrd + Display + Copy>(&mut self, key: &str, value: T, range: RangeInclusive<T>) {
-        if !range.contains(&value) {
-            self.wrong(key, format!("expected {} to {}, found {value}", range.start(), range.end()));
+    /// Held against the key's range.
+    fn within(&mut self, key: &str, value: impl Into<u64>) {
+        let (value, (least, most)) = (value.into(), range::of(key).expect("a key that has a range"));
+        if !(least..=most).contains(&value) {
+            self.wrong(key, format!("expected {least} to {most}, found {value}"));
         }
     }
 
@@ -153,7 +155,7 @@ impl<'a> Checker<'a> {
         if config.node.buffers.is_some_and(|bytes| bytes.0 < BUFFERS_MIN) {
             self.wrong("node.buffers", "expected \"1MiB\" or more");
         }
-        self.within("node.weight", config.node.weight, 0..=16);
+        self.within("node.weight", config.node.weight);
         if let Some(nats) = &config.nats {
             if nats.urls.is_empty() {
                 self.wrong("nats.urls", "expected at least one URL");
@@ -183,6 +185,9 @@ impl<'a> Checker<'a> {
         {
             self.wrong("telemetry.otlp", "expected a URL such as \"http://collector:4317\"");
         }
+        if config.placement.connection_lifetime.is_some_and(|lifetime| lifetime < LIFETIME_MIN) {
+            self.wrong("placement.connection_lifetime", "expected \"1m\" or more; leave it out for no limit");
+        }
         // Written so that NaN is refused too.
         if !(0.0..=1.0).contains(&config.telemetry.sample) {
             self.wrong(
@@ -201,7 +206,7 @@ impl<'a> Checker<'a> {
         if store.age.is_some_and(|age| age < Duration::from_secs(1)) {
             self.wrong(&format!("{key}.age"), "expected \"1s\" or more; leave it out for no limit");
         }
-        self.within(&format!("{key}.replicas"), store.replicas, 1..=5);
+        self.within(&format!("{key}.replicas"), store.replicas);
     }
 
     fn class(&mut self, key: &str, class: &Class) {
@@ -220,11 +225,14 @@ impl<'a> Checker<'a> {
         if class.flush_window > FLUSH_WINDOW_MAX {
             self.wrong(&format!("{key}.flush_window"), "expected at most \"1s\"");
         }
+        if let Some(spread) = class.spread {
+            self.within(&format!("{key}.spread"), spread);
+        }
         let limits = &class.limits;
         self.rate(&format!("{key}.limits.publish"), limits.publish_per_second, limits.publish_burst);
         self.bytes(&format!("{key}.limits"), limits.bytes_per_second);
         if let Some(messages) = class.replay.messages {
-            self.within(&format!("{key}.replay.messages"), messages, 0..=10_000);
+            self.within(&format!("{key}.replay.messages"), messages);
         }
         if class.replay.age.is_some_and(|age| age > DAY) {
             self.wrong(&format!("{key}.replay.age"), "expected at most \"24h\"");
@@ -232,7 +240,7 @@ impl<'a> Checker<'a> {
         if class.presence.linger > Duration::from_secs(300) {
             self.wrong(&format!("{key}.presence.linger"), "expected at most \"5m\"");
         }
-        self.within(&format!("{key}.presence.list_up_to"), class.presence.list_up_to, 0..=10_000);
+        self.within(&format!("{key}.presence.list_up_to"), class.presence.list_up_to);
     }
 
     /// `own` are held against the defaults that stand in for what they don't say.
@@ -262,7 +270,7 @@ impl<'a> Checker<'a> {
         self.bytes(&format!("{key}.user"), user.bytes_per_second);
         self.bytes(&format!("{key}.connection"), connection.bytes_per_second);
         if let Some(rooms) = own.rooms {
-            self.within(&format!("{key}.rooms"), rooms, 0..=10_000);
+            self.within(&format!("{key}.rooms"), rooms);
         }
     }
 

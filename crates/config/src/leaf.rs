@@ -2,6 +2,7 @@
 
 use ringway_protocol::{GroupId, Pattern, PoolId, TenantId};
 
+use crate::range;
 use crate::read::{Leaf, Reader, Refusal};
 use crate::value::{Kind, Node};
 
@@ -64,6 +65,13 @@ macro_rules! whole_numbers {
         impl Leaf for $kind {
             fn wants() -> String {
                 concat!("a whole number from 0 to ", $most).into()
+            }
+
+            fn wants_at(path: &str) -> String {
+                match range::of(path) {
+                    Some((least, most)) => format!("a whole number from {least} to {most}"),
+                    None => Self::wants(),
+                }
             }
 
             fn parse(node: &Node, _: &mut Reader<'_>) -> Result<Self, Refusal> {

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use crate::check::{Checker, UsableKey};
 use crate::environment::{self, PREFIX};
 use crate::error::{ConfigError, Place, Problem};
+use crate::files::{Files, tenants_files};
 use crate::read::{Field, Key, Reader};
+use crate::reload::Reading;
 use crate::secret::beside;
 use crate::tree::{Config, LATER, is_given};
 use crate::value::{Entry, Kind, Node};
@@ -37,14 +39,15 @@ impl Config {
     /// # Errors
     /// As [`Config::load`].
     pub fn load_with(file: &Path, env: &Environment, usable: &UsableKey) -> Result<Config, ConfigError> {
-        let text = std::fs::read_to_string(file).map_err(|error| {
-            let message = match error.kind() {
-                std::io::ErrorKind::InvalidData => "not UTF-8, so not TOML".to_owned(),
-                _ => format!("can't be read: {error}"),
-            };
-            ConfigError::one("", format!("{}: {message}", file.display()))
-        })?;
-        Config::from_tree(&text, file, env, usable)
+        Config::load_noting(file, env, usable).outcome
+    }
+
+    /// As [`Config::load_with`], and says which files it was read from.
+    #[must_use]
+    pub fn load_noting(file: &Path, env: &Environment, usable: &UsableKey) -> Reading<Config> {
+        let mut files = Files::default();
+        let outcome = read_file(file, env, usable, &mut files).map(|(config, _)| config);
+        Reading { files, outcome }
     }
 
     /// As [`Config::load`], with the file's text at hand; `file` is what messages call it, and where relative paths
@@ -53,17 +56,8 @@ impl Config {
     /// # Errors
     /// As [`Config::load`].
     pub fn from_text(text: &str, file: &Path, env: &Environment) -> Result<Config, ConfigError> {
-        Config::from_tree(text, file, env, &|_, _| Ok(()))
-    }
-
-    fn from_tree(
-        text: &str,
-        file: &Path,
-        env: &Environment,
-        usable: &UsableKey,
-    ) -> Result<Config, ConfigError> {
-        let tree = Node::parse(text, file).map_err(|problem| ConfigError { problems: vec![problem] })?;
-        read(tree, env, usable)
+        let files = &mut Files::default();
+        read_text(text, file, env, &|_, _| Ok(()), files).map(|(config, _)| config)
     }
 
     /// A configuration from the environment alone, for a command without a file.
@@ -71,21 +65,56 @@ impl Config {
     /// # Errors
     /// As [`Config::load`].
     pub fn from_environment(env: &Environment) -> Result<Config, ConfigError> {
-        read(Node::empty_table(), env, &|_, _| Ok(()))
+        let files = &mut Files::default();
+        read(Node::empty_table(), env, &|_, _| Ok(()), files).map(|(config, _)| config)
     }
 }
 
-fn read(mut tree: Node, env: &Environment, usable: &UsableKey) -> Result<Config, ConfigError> {
+/// A configuration that is right by itself, and the tree that it stands in.
+pub(crate) fn read_file(
+    file: &Path,
+    env: &Environment,
+    usable: &UsableKey,
+    files: &mut Files,
+) -> Result<(Config, Node), ConfigError> {
+    files.note(file);
+    let text = std::fs::read_to_string(file).map_err(|error| {
+        let message = match error.kind() {
+            std::io::ErrorKind::InvalidData => "not UTF-8, so not TOML".to_owned(),
+            _ => format!("can't be read: {error}"),
+        };
+        ConfigError::one("", format!("{}: {message}", file.display()))
+    })?;
+    read_text(&text, file, env, usable, files)
+}
+
+fn read_text(
+    text: &str,
+    file: &Path,
+    env: &Environment,
+    usable: &UsableKey,
+    files: &mut Files,
+) -> Result<(Config, Node), ConfigError> {
+    let tree = Node::parse(text, file).map_err(|problem| ConfigError { problems: vec![problem] })?;
+    read(tree, env, usable, files)
+}
+
+fn read(
+    mut tree: Node,
+    env: &Environment,
+    usable: &UsableKey,
+    files: &mut Files,
+) -> Result<(Config, Node), ConfigError> {
     let known = keys();
     let mut problems = Vec::new();
     if let Some(directory) = tenants_directory(&tree, env) {
-        add_tenants(&mut tree, &directory, &mut problems);
+        add_tenants(&mut tree, &directory, files, &mut problems);
     }
     let named = variables_named(&tree, env);
     environment::lay_over(&mut tree, env, &named);
     refuse_later(&mut tree, &mut problems);
 
-    let mut reader = Reader::new(env, &known);
+    let mut reader = Reader::new(env, &known, files);
     let config = Config::read(&tree, &mut reader);
     problems.append(&mut reader.problems);
     // Defaults stand in for values that were wrong, so what must fit together is looked at only where none was.
@@ -94,7 +123,7 @@ fn read(mut tree: Node, env: &Environment, usable: &UsableKey) -> Result<Config,
     {
         problems = Checker::new(Some(&tree), usable).check(&config);
         if problems.is_empty() {
-            return Ok(config);
+            return Ok((config, tree));
         }
     }
     Err(ConfigError { problems })
@@ -144,24 +173,27 @@ fn tenants_directory(tree: &Node, env: &Environment) -> Option<(PathBuf, Place)>
 }
 
 /// Puts each file of the directory where `[tenants.NAME]` would stand.
-fn add_tenants(tree: &mut Node, (directory, place): &(PathBuf, Place), problems: &mut Vec<Problem>) {
+fn add_tenants(
+    tree: &mut Node,
+    (directory, place): &(PathBuf, Place),
+    noted: &mut Files,
+    problems: &mut Vec<Problem>,
+) {
     let mut problem = |place: &Place, key: String, message: String| {
         problems.push(Problem { place: place.clone(), key, message });
     };
-    let entries = std::fs::read_dir(directory).and_then(Iterator::collect::<std::io::Result<Vec<_>>>);
-    let mut files: Vec<PathBuf> = match entries {
-        Ok(entries) => {
-            entries.iter().map(std::fs::DirEntry::path).filter(|path| is_tenant_file(path)).collect()
-        }
+    noted.note(directory);
+    let files = match tenants_files(directory) {
+        Ok(files) => files,
         Err(error) => {
             problem(place, "tenants_dir".into(), format!("can't read {}: {error}", directory.display()));
             return;
         }
     };
-    files.sort();
     for file in files {
         let name = file.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
         let start = Place::File { file: std::sync::Arc::new(file.clone()), line: 1, column: 1 };
+        noted.note(&file);
         let text = match std::fs::read_to_string(&file) {
             Ok(text) => text,
             Err(error) => {
@@ -193,7 +225,7 @@ fn add_tenants(tree: &mut Node, (directory, place): &(PathBuf, Place), problems:
     }
 }
 
-fn is_tenant_file(path: &Path) -> bool {
+pub(crate) fn is_tenant_file(path: &Path) -> bool {
     // Names with a dot in front are an editor's, or what Kubernetes keeps beside a mounted volume's files.
     let hidden = path.file_name().is_none_or(|name| name.to_string_lossy().starts_with('.'));
     !hidden && path.extension().is_some_and(|ending| ending == "toml") && !path.is_dir()

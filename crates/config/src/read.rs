@@ -7,6 +7,8 @@ use std::str::FromStr;
 
 use crate::Environment;
 use crate::error::{Place, Problem};
+use crate::exact::Exact;
+use crate::files::Files;
 use crate::nearest;
 use crate::value::{Entry, Kind, Node};
 
@@ -14,6 +16,9 @@ use crate::value::{Entry, Kind, Node};
 pub(crate) trait Field: Sized {
     /// Reads it. What is wrong goes to the reader; None then.
     fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self>;
+
+    /// Adds every value from `path` downwards.
+    fn lay_out(&self, path: &str, out: &mut Exact);
 
     /// Adds every key from `path` downwards. `default` is this key's, where it has one.
     fn keys(path: &str, default: Option<&Self>, out: &mut Vec<Key>);
@@ -29,12 +34,22 @@ pub(crate) trait Leaf: Sized {
     /// What may stand here, for messages and the reference page: "a duration such as …".
     fn wants() -> String;
 
+    /// The same for one key, where that can be said more exactly.
+    fn wants_at(_path: &str) -> String {
+        Self::wants()
+    }
+
     /// # Errors
     /// Says why not.
     fn parse(node: &Node, reader: &mut Reader<'_>) -> Result<Self, Refusal>;
 
     /// The value as TOML, for the reference page. Never a secret.
     fn show(&self) -> String;
+
+    /// What two values have in common only if they are the same: where that isn't what is shown, a digest.
+    fn identity(&self) -> String {
+        self.show()
+    }
 }
 
 /// Why a value is refused.
@@ -73,7 +88,7 @@ impl<T: Leaf> Field for T {
         match T::parse(node, reader) {
             Ok(value) => Some(value),
             Err(refusal) => {
-                let wants = T::wants();
+                let wants = T::wants_at(&reader.path);
                 let message = match refusal {
                     Refusal::Kind => format!("expected {wants}, found {}", node.describe()),
                     Refusal::Value(why) => format!("expected {wants}: {why}"),
@@ -85,6 +100,10 @@ impl<T: Leaf> Field for T {
         }
     }
 
+    fn lay_out(&self, path: &str, out: &mut Exact) {
+        out.put(path, self.identity());
+    }
+
     fn keys(path: &str, default: Option<&Self>, out: &mut Vec<Key>) {
         out.push(Key { path: path.to_owned(), wants: T::wants(), default: default.map(T::show) });
     }
@@ -93,6 +112,12 @@ impl<T: Leaf> Field for T {
 impl<T: Field> Field for Option<T> {
     fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {
         T::read(node, reader).map(Some)
+    }
+
+    fn lay_out(&self, path: &str, out: &mut Exact) {
+        if let Some(value) = self {
+            value.lay_out(path, out);
+        }
     }
 
     fn keys(path: &str, default: Option<&Self>, out: &mut Vec<Key>) {
@@ -118,6 +143,14 @@ impl<T: Field> Field for Vec<T> {
         (all.len() == count).then_some(all)
     }
 
+    fn lay_out(&self, path: &str, out: &mut Exact) {
+        // That there is a list, even where nothing is in it.
+        out.put(path, format!("{} items", self.len()));
+        for (index, item) in self.iter().enumerate() {
+            item.lay_out(&format!("{path}[{index}]"), out);
+        }
+    }
+
     fn keys(path: &str, default: Option<&Self>, out: &mut Vec<Key>) {
         let item = format!("{path}[]");
         let mut below = Vec::new();
@@ -141,7 +174,7 @@ impl<T: Field> Field for Vec<T> {
     }
 }
 
-impl<K: FromStr<Err: Display> + Ord, T: Field> Field for BTreeMap<K, T> {
+impl<K: FromStr<Err: Display> + Display + Ord, T: Field> Field for BTreeMap<K, T> {
     fn read(node: &Node, reader: &mut Reader<'_>) -> Option<Self> {
         let entries = reader.entries(node)?;
         let mut all = BTreeMap::new();
@@ -158,6 +191,12 @@ impl<K: FromStr<Err: Display> + Ord, T: Field> Field for BTreeMap<K, T> {
             });
         }
         Some(all)
+    }
+
+    fn lay_out(&self, path: &str, out: &mut Exact) {
+        for (name, value) in self {
+            value.lay_out(&format!("{path}.{name}"), out);
+        }
     }
 
     fn keys(path: &str, _: Option<&Self>, out: &mut Vec<Key>) {
@@ -201,14 +240,16 @@ pub(crate) struct Reader<'a> {
     /// What `env:` may name.
     pub(crate) env: &'a Environment,
     pub(crate) problems: Vec<Problem>,
+    /// What was read besides.
+    pub(crate) files: &'a mut Files,
     /// Every key there is, to look for the nearest one.
     known: &'a [Key],
     path: String,
 }
 
 impl<'a> Reader<'a> {
-    pub(crate) fn new(env: &'a Environment, known: &'a [Key]) -> Self {
-        Reader { env, problems: Vec::new(), known, path: String::new() }
+    pub(crate) fn new(env: &'a Environment, known: &'a [Key], files: &'a mut Files) -> Self {
+        Reader { env, problems: Vec::new(), files, known, path: String::new() }
     }
 
     pub(crate) fn problem(&mut self, place: &Place, message: impl Into<String>) {

@@ -99,6 +99,9 @@ item! {
         pub slow_consumer: SlowConsumer = SlowConsumer::Disconnect,
         /// For how long publications may wait to leave together, up to 1 second. 0: not at all.
         pub flush_window: Duration = Duration::ZERO,
+        /// Over how many nodes of its pool each room is spread, 1 to 64; 1: never. Default: as many as its size asks for,
+        /// see `placement.spread_members`.
+        pub spread: Option<u8> = None,
         /// What each room may use.
         pub limits: RoomLimitsConfig = RoomLimitsConfig::default(),
         /// Who is here.
@@ -116,6 +119,7 @@ impl Class {
             replay: ReplayConfig::default(),
             slow_consumer: SlowConsumer::Disconnect,
             flush_window: Duration::ZERO,
+            spread: None,
             limits: RoomLimitsConfig::default(),
             presence: Presence::default(),
         }

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::error::Place;
+use crate::exact::digest;
+use crate::files::Files;
 use crate::read::{Leaf, Reader, Refusal};
 use crate::value::{Kind, Node};
 
@@ -49,12 +51,16 @@ impl Leaf for Secret {
     fn show(&self) -> String {
         "redacted".into()
     }
+
+    fn identity(&self) -> String {
+        digest(self.bytes())
+    }
 }
 
 /// The bytes of a `file:` or `env:` reference, or of the text itself.
-pub(crate) fn look_up(text: &str, place: &Place, reader: &Reader<'_>) -> Result<Vec<u8>, Refusal> {
+pub(crate) fn look_up(text: &str, place: &Place, reader: &mut Reader<'_>) -> Result<Vec<u8>, Refusal> {
     if let Some(path) = text.strip_prefix("file:") {
-        read_key_file(&beside(path, place))
+        read_key_file(&beside(path, place), reader.files)
     } else if let Some(name) = text.strip_prefix("env:") {
         match reader.env.get(name) {
             Some(value) if !value.is_empty() => Ok(value.clone().into_bytes()),
@@ -69,7 +75,8 @@ pub(crate) fn look_up(text: &str, place: &Place, reader: &Reader<'_>) -> Result<
 }
 
 /// A file's bytes less one trailing line end: what an editor or `echo` puts there belongs to no key.
-pub(crate) fn read_key_file(path: &Path) -> Result<Vec<u8>, Refusal> {
+pub(crate) fn read_key_file(path: &Path, files: &mut Files) -> Result<Vec<u8>, Refusal> {
+    files.note(path);
     let mut bytes = std::fs::read(path)
         .map_err(|error| Refusal::Whole(format!("can't read {}: {error}", path.display())))?;
     if bytes.ends_with(b"\n") {
@@ -113,7 +120,7 @@ mod tests {
         let path = directory.path().join("key");
         for (written, key) in [("k", "k"), ("k\n", "k"), ("k\r\n", "k"), ("k\n\n", "k\n"), ("k \n", "k ")] {
             std::fs::write(&path, written).unwrap();
-            assert_eq!(read_key_file(&path).unwrap(), key.as_bytes(), "{written:?}");
+            assert_eq!(read_key_file(&path, &mut Files::default()).unwrap(), key.as_bytes(), "{written:?}");
         }
     }
 }

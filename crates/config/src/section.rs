@@ -17,6 +17,10 @@ macro_rules! section {
                 Some($name { $($field: table.or(reader, stringify!($field), $default),)* })
             }
 
+            fn lay_out(&self, path: &str, out: &mut $crate::exact::Exact) {
+                $($crate::read::Field::lay_out(&self.$field, &$crate::section::join(path, stringify!($field)), out);)*
+            }
+
             fn keys(path: &str, default: Option<&Self>, out: &mut Vec<$crate::read::Key>) {
                 let own = $name::default();
                 let default = default.unwrap_or(&own);
@@ -38,6 +42,10 @@ macro_rules! item {
                 let table = reader.table(node, &[$(stringify!($field)),*])?;
                 $(let $field = item!(@read table, reader, $field, $kind $(, $default)?);)*
                 Some($name { $($field: $field?,)* })
+            }
+
+            fn lay_out(&self, path: &str, out: &mut $crate::exact::Exact) {
+                $($crate::read::Field::lay_out(&self.$field, &$crate::section::join(path, stringify!($field)), out);)*
             }
 
             fn keys(path: &str, _: Option<&Self>, out: &mut Vec<$crate::read::Key>) {

@@ -2,6 +2,7 @@
 
 use ringway_protocol::{GroupId, Pattern, PoolId};
 
+use crate::exact::digest;
 use crate::leaf::{choice, text};
 use crate::limits_tree::LimitsConfig;
 use crate::origin::Origin;
@@ -79,14 +80,18 @@ impl Leaf for KeyFile {
         "the path of a key's file".into()
     }
 
-    fn parse(node: &Node, _: &mut Reader<'_>) -> Result<Self, Refusal> {
+    fn parse(node: &Node, reader: &mut Reader<'_>) -> Result<Self, Refusal> {
         let path = text(node)?;
         let path = path.strip_prefix("file:").unwrap_or(&path);
-        read_key_file(&beside(path, &node.place)).map(|bytes| KeyFile(Secret::new(&bytes)))
+        read_key_file(&beside(path, &node.place), reader.files).map(|bytes| KeyFile(Secret::new(&bytes)))
     }
 
     fn show(&self) -> String {
         "redacted".into()
+    }
+
+    fn identity(&self) -> String {
+        self.0.identity()
     }
 }
 
@@ -149,5 +154,9 @@ impl Leaf for ApiKeyHash {
 
     fn show(&self) -> String {
         "redacted".into()
+    }
+
+    fn identity(&self) -> String {
+        digest(&self.0)
     }
 }

@@ -158,6 +158,12 @@ impl Tenants {
         self.0.limits_rooms
     }
 
+    /// Whether rooms have the same settings by both, whatever else differs.
+    #[must_use]
+    pub fn has_same_classes(&self, other: &Tenants) -> bool {
+        self.0.classes == other.0.classes
+    }
+
     /// The settings of a room: of the first class whose pattern matches, else the defaults. The same in every tenant.
     #[must_use]
     pub fn class_of(&self, room: &RoomName) -> &Arc<Class> {

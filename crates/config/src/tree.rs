@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use ringway_protocol::{PoolId, TenantId};
 use url::Url;
 
 use crate::address::{HostPort, redacted};
+use crate::exact::digest;
 use crate::leaf::{choice, text};
 use crate::quantity::ByteSize;
 use crate::read::{Leaf, Reader, Refusal};
@@ -30,6 +32,8 @@ section! {
         pub nats: Option<Nats> = None,
         /// What all processes of an installation share.
         pub cluster: Cluster = Cluster::default(),
+        /// How connections come to where their rooms are, and rooms too big for one node to several.
+        pub placement: Placement = Placement::default(),
         /// Where traces go.
         pub telemetry: Telemetry = Telemetry::default(),
         /// Retention profiles by name. Read and checked, but nothing is stored yet: a class can't name one.
@@ -41,7 +45,7 @@ section! {
         /// The tenants by name.
         pub tenants: BTreeMap<TenantId, TenantConfig> = BTreeMap::new(),
         /// A directory with a file for each further tenant: `acme.toml` holds what stands under `[tenants.acme]`.
-        /// Files with other endings and those that begin with a dot are left alone. Read once, at the start.
+        /// Files with other endings and those that begin with a dot are left alone.
         pub tenants_dir: Option<PathBuf> = None,
     }
 }
@@ -179,6 +183,10 @@ impl Leaf for NatsUrl {
     fn show(&self) -> String {
         format!("\"{self}\"")
     }
+
+    fn identity(&self) -> String {
+        digest(self.as_str().as_bytes())
+    }
 }
 
 section! {
@@ -187,6 +195,24 @@ section! {
         /// Signs tickets and sessions; the same in all gateways and nodes, at least 16 bytes. Required by `gateway`
         /// and `node`; `serve` and `dev` make one at their start.
         pub secret: Option<Secret> = None,
+    }
+}
+
+section! {
+    /// `[placement]`.
+    #[derive(Copy)]
+    pub struct Placement {
+        /// How many connections of a pool are told to move a second (`goaway`), all its nodes together, once their home
+        /// is another node than the one they are on. 0: none is; they move when they come back.
+        pub moves_per_second: u32 = 200,
+        /// How long a connection may stand before it is told to move, at least 1 minute; up to a tenth less, drawn for
+        /// each. Default: for ever.
+        pub connection_lifetime: Option<Duration> = None,
+        /// A room, or all rooms of a tag together, with more members than this on each of its nodes is spread over more
+        /// nodes of its pool. 0: never for their number.
+        pub spread_members: u64 = 10_000,
+        /// And one with more deliveries a second than this on each of its nodes. 0: never for their number.
+        pub spread_deliveries: u64 = 200_000,
     }
 }
 

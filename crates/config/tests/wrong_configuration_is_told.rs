@@ -74,7 +74,16 @@ fn a_wrong_value_says_what_would_be_right() {
             "3:10: node.listen: expected an IP address and a port such as \"0.0.0.0:8080\" or \"[::]:8080\", found 7001",
         ),
         ("[node]\nweight = 17", "3:1: node.weight: expected 0 to 16, found 17"),
-        ("[node]\nweight = -1", "3:10: node.weight: expected a whole number from 0 to 255, found -1"),
+        ("[node]\nweight = -1", "3:10: node.weight: expected a whole number from 0 to 16, found -1"),
+        (
+            "[node]\nweight = 1_000_000_000",
+            "3:10: node.weight: expected a whole number from 0 to 16, found 1000000000",
+        ),
+        ("[node]\nweight = 0.5", "3:10: node.weight: expected a whole number from 0 to 16, found 0.5"),
+        (
+            "[[classes]]\nrooms = \"**\"\nspread = 1000",
+            "4:10: classes[0].spread: expected a whole number from 1 to 64, found 1000",
+        ),
         ("[node]\nmax_connections = 0", "3:1: node.max_connections: expected 1 or more, found 0"),
         (
             "[node]\nmax_connections = \"many\"",
@@ -395,7 +404,7 @@ fn a_variable_that_names_no_key_names_the_nearest() {
     }
     assert_eq!(
         told(OPEN, &[("RINGWAY_NODE__WEIGHT", "heavy")]),
-        "environment variable RINGWAY_NODE__WEIGHT: node.weight: expected a whole number from 0 to 255, found \"heavy\""
+        "environment variable RINGWAY_NODE__WEIGHT: node.weight: expected a whole number from 0 to 16, found \"heavy\""
     );
 }
 
