@@ -8,7 +8,9 @@ use ringway_auth::Grants;
 use ringway_edge::{Frame, Outbound};
 use ringway_protocol::codec::Format;
 use ringway_protocol::name::{ConnId, SessionId, UserId};
+use ringway_ring::KeyHash;
 
+use crate::moves::Home;
 use crate::room::Member;
 use crate::tenant::TenantHere;
 
@@ -24,11 +26,14 @@ pub(crate) struct Conn {
     /// What it may do, replaced by an `auth` frame.
     pub(crate) grants: RwLock<Grants>,
     /// The configuration allows fewer than a u16 holds.
-    rooms_limit: u16,
+    rooms_limit: AtomicU16,
     /// Rooms it is in or about to be in, over all shards: what the room limit is held against.
     rooms: AtomicU16,
     /// What shards have refused it, and its session hasn't counted yet.
     refusals: AtomicU32,
+    /// By what it was placed: the two parts of a [`Home`], which together would have padding.
+    home_key: KeyHash,
+    home_spread: u8,
     /// When its token ends, seconds since 1970; `u64::MAX`: never.
     expires: AtomicU64,
 }
@@ -46,6 +51,7 @@ pub(crate) struct Who {
     pub(crate) format: Format,
     pub(crate) grants: Grants,
     pub(crate) expires: Option<u64>,
+    pub(crate) home: Home,
 }
 
 impl Conn {
@@ -58,16 +64,18 @@ impl Conn {
             format: who.format,
             outbound,
             grants: RwLock::new(who.grants),
-            rooms_limit: u16::try_from(rooms_limit).unwrap_or(u16::MAX),
+            rooms_limit: AtomicU16::new(u16::try_from(rooms_limit).unwrap_or(u16::MAX)),
             rooms: AtomicU16::new(0),
             refusals: AtomicU32::new(0),
+            home_key: who.home.key,
+            home_spread: who.home.at_least,
             expires: AtomicU64::new(who.expires.unwrap_or(u64::MAX)),
         })
     }
 
     /// Takes a place for a room; `false` where none is left.
     pub(crate) fn take_room(&self) -> bool {
-        let limit = self.rooms_limit;
+        let limit = self.rooms_limit();
         self.rooms
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| (n < limit).then_some(n + 1))
             .is_ok()
@@ -93,7 +101,17 @@ impl Conn {
 
     /// How many rooms it may be in at a time.
     pub(crate) fn rooms_limit(&self) -> u16 {
-        self.rooms_limit
+        self.rooms_limit.load(Ordering::Relaxed)
+    }
+
+    /// It may be in fewer or more from now on. It leaves none.
+    pub(crate) fn set_rooms_limit(&self, limit: u32) {
+        self.rooms_limit.store(u16::try_from(limit).unwrap_or(u16::MAX), Ordering::Relaxed);
+    }
+
+    /// By what it was placed.
+    pub(crate) fn home(&self) -> Home {
+        Home { key: self.home_key, at_least: self.home_spread }
     }
 
     pub(crate) fn expires(&self) -> u64 {

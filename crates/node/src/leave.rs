@@ -7,10 +7,17 @@ use ringway_protocol::frame::{Goaway, ServerFrame};
 
 use crate::conn::ConnRef;
 use crate::encode::finished;
+use crate::metrics::NodeMetrics;
+use crate::moves::Reason;
 
-/// Tells a connection to move now, and closes it: 1012.
-pub(crate) fn send_away(conn: &ConnRef) {
-    let goaway = Goaway { after: 0, reason: Some(Cow::Borrowed("the node is restarting")) };
+/// Tells a connection to move now.
+pub(crate) fn send_away(conn: &ConnRef, metrics: &NodeMetrics) {
+    let goaway = Goaway { after: 0, reason: Some(Cow::Borrowed(Reason::leaving.text())) };
     conn.send(&finished(conn.format, &ServerFrame::Goaway(goaway)));
+    metrics.told_to_move(Reason::leaving);
+}
+
+/// Closes a connection that was told: 1012.
+pub(crate) fn close(conn: &ConnRef) {
     conn.outbound.close(CloseCode::RESTART, "restart");
 }

@@ -19,7 +19,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::node::Inner;
+use crate::node::{Inner, NotNow};
 use crate::session::Admitted;
 use crate::{clock, session, tenant, trace};
 
@@ -68,6 +68,12 @@ struct No {
 impl No {
     fn new(status: StatusCode, code: Code, detail: impl Into<String>) -> No {
         No { status, code, detail: detail.into(), retry: None }
+    }
+
+    /// Whoever made the ticket knows its tenant, and this node doesn't: see [`NotNow::Unknown`].
+    fn unknown() -> No {
+        let no = No::new(StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable, NotNow::UNKNOWN);
+        No { retry: Some(NotNow::UNKNOWN_RETRY), ..no }
     }
 
     /// A limit of the tenant's or user's: no other node would take it either, which a gateway knows by the status. A
@@ -140,16 +146,17 @@ fn admit(node: &Inner, headers: &HeaderMap, query: Option<&str>, upgrade: &Upgra
     };
     let now = clock::wall_seconds();
     let mut ticket = node.ticket_key.open(&sealed, now).map_err(|error| refused(&error))?;
-    let tenant = node.tenants.get(&ticket.tenant).ok_or_else(|| {
-        No::new(StatusCode::NOT_FOUND, Code::UnknownTenant, "this node doesn't know the ticket's tenant")
-    })?;
+    let tenant = node.configured.borrow().tenants.get(&ticket.tenant).ok_or_else(No::unknown)?;
     if direct && !origin_allowed(&tenant.origins, headers) {
         let detail = "the tenant doesn't allow this origin";
         return Err(No::new(StatusCode::FORBIDDEN, Code::BadOrigin, detail));
     }
     ticket.format = upgrade.format;
     // Before the ticket is used up: where there is no place now, there may be one while it is good.
-    let admitted = node.admit(ticket).map_err(|full| No::no_place(full, direct))?;
+    let admitted = node.admit(ticket).map_err(|not| match not {
+        NotNow::Unknown => No::unknown(),
+        NotNow::Full(full) => No::no_place(full, direct),
+    })?;
     if !node.used_tickets.first_use(&admitted.ticket.conn, now) {
         let detail = "the ticket has been used";
         return Err(No::new(StatusCode::UNAUTHORIZED, Code::TokenInvalid, detail));

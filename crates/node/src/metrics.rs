@@ -7,7 +7,9 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 use crate::gauges::Gauges;
+use crate::heat::Counted;
 use crate::memory::{Kind, KindLabel};
+use crate::moves::Reason;
 use crate::tenant::CountsByTenant;
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -29,8 +31,34 @@ struct WantedLabel {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct GrainLabel {
+    grain: GrainOf,
+}
+
+/// What a subscription takes.
+#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq, EncodeLabelValue)]
+enum GrainOf {
+    #[allow(non_camel_case_types)]
+    room,
+    #[allow(non_camel_case_types)]
+    slot,
+    #[allow(non_camel_case_types)]
+    all,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct WaitedLabel {
+    waited: bool,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct CloseLabel {
     code: u16,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct GoawayLabel {
+    reason: Reason,
 }
 
 /// Handles to a node's metrics, looked up once, at registration.
@@ -39,7 +67,9 @@ pub struct NodeMetrics {
     pub(crate) connections: Gauge,
     pub(crate) rooms: Gauge,
     pub(crate) members: Gauge,
-    pub(crate) subscriptions: Gauge,
+    subscriptions: [Gauge; 3],
+    listens_waited: Counter,
+    listens_covered: Counter,
     pub(crate) opened: Counter,
     closed: Family<CloseLabel, Counter>,
     pub(crate) published: Counter,
@@ -53,11 +83,14 @@ pub struct NodeMetrics {
     pub(crate) questions_refused: Counter,
     pub(crate) tickets_refused: Counter,
     pub(crate) refused_frames: Counter,
+    pub(crate) misplaced: Gauge,
+    goaways: Family<GoawayLabel, Counter>,
     pub(crate) by_tenant: CountsByTenant,
     pub(crate) buffer_limit: Gauge,
     shed_queues: Counter,
     shed_replay: Counter,
     pub(crate) gauges: Gauges,
+    pub(crate) spread_keys: Gauge,
 }
 
 impl NodeMetrics {
@@ -66,11 +99,16 @@ impl NodeMetrics {
         let deliveries = Family::<PlaceLabel, Counter>::default();
         let received = Family::<WantedLabel, Counter>::default();
         let shed = Family::<KindLabel, Counter>::default();
+        let subscriptions = Family::<GrainLabel, Gauge>::default();
+        let listens = Family::<WaitedLabel, Counter>::default();
+        let grains = [GrainOf::room, GrainOf::slot, GrainOf::all];
         let metrics = Self {
             connections: Gauge::default(),
             rooms: Gauge::default(),
             members: Gauge::default(),
-            subscriptions: Gauge::default(),
+            subscriptions: grains.map(|grain| subscriptions.get_or_create_owned(&GrainLabel { grain })),
+            listens_waited: listens.get_or_create_owned(&WaitedLabel { waited: true }),
+            listens_covered: listens.get_or_create_owned(&WaitedLabel { waited: false }),
             opened: Counter::default(),
             closed: Family::default(),
             published: Counter::default(),
@@ -84,16 +122,28 @@ impl NodeMetrics {
             questions_refused: Counter::default(),
             tickets_refused: Counter::default(),
             refused_frames: Counter::default(),
+            misplaced: Gauge::default(),
+            goaways: Family::default(),
             by_tenant: CountsByTenant::register(registry),
             buffer_limit: Gauge::default(),
             shed_queues: shed.get_or_create_owned(&KindLabel { kind: Kind::queues }),
             shed_replay: shed.get_or_create_owned(&KindLabel { kind: Kind::replay }),
             gauges: Gauges::default(),
+            spread_keys: Gauge::default(),
         };
         registry.register("connections", "Connections held now", metrics.connections.clone());
         registry.register("rooms", "Rooms with members on this node now", metrics.rooms.clone());
         registry.register("members", "Memberships on this node now", metrics.members.clone());
-        registry.register("subscriptions", "Live subjects listened to now", metrics.subscriptions.clone());
+        registry.register(
+            "subscriptions",
+            "Live subjects listened to now, by how much each takes: a room, a slot, or all",
+            subscriptions,
+        );
+        registry.register(
+            "listens",
+            "Rooms that began to be listened to, by whether a subscription had to be waited for",
+            listens,
+        );
         registry.register(
             "connections_opened",
             "Connections that got as far as hello",
@@ -155,6 +205,20 @@ impl NodeMetrics {
             "Queues emptied and rooms cut or forgotten, since memory for buffers ran short",
             shed,
         );
+        registry.register(
+            "misplaced",
+            "Connections here whose home is another node now",
+            metrics.misplaced.clone(),
+        );
+        for reason in [Reason::moved, Reason::lifetime, Reason::leaving] {
+            drop(metrics.goaways.get_or_create(&GoawayLabel { reason }));
+        }
+        registry.register("goaways", "Connections told to move, by reason", metrics.goaways.clone());
+        registry.register(
+            "spread_keys",
+            "Tags and rooms of this node's slots that are spread over several nodes for their size now",
+            metrics.spread_keys.clone(),
+        );
         registry.register_collector(Box::new(metrics.gauges.clone()));
         metrics
     }
@@ -170,12 +234,42 @@ impl NodeMetrics {
         counter.inc();
     }
 
+    /// What was counted so far of what is announced as rates.
+    pub(crate) fn counted(&self) -> Counted {
+        Counted {
+            publications: self.published.get(),
+            deliveries: self.delivered_owner.get(),
+            deliveries_elsewhere: self.delivered_elsewhere.get(),
+            received: self.received_wanted.get() + self.received_unwanted.get(),
+            unwanted: self.received_unwanted.get(),
+        }
+    }
+
+    /// Of rooms, slots and all there were so many subscriptions, and are now.
+    pub(crate) fn subscribed(&self, before: [usize; 3], now: [usize; 3]) {
+        for (gauge, (before, now)) in self.subscriptions.iter().zip(before.into_iter().zip(now)) {
+            if before != now {
+                gauge.inc_by(now as i64 - before as i64);
+            }
+        }
+    }
+
+    /// A room began to be listened to, and was `covered` by what is subscribed to already.
+    pub(crate) fn listens(&self, covered: bool) {
+        let counter = if covered { &self.listens_covered } else { &self.listens_waited };
+        counter.inc();
+    }
+
     /// So many gave way since memory ran short.
     pub(crate) fn shed(&self, kind: Kind, count: u64) {
         match kind {
             Kind::queues => self.shed_queues.inc_by(count),
             Kind::replay => self.shed_replay.inc_by(count),
         };
+    }
+
+    pub(crate) fn told_to_move(&self, reason: Reason) {
+        self.goaways.get_or_create(&GoawayLabel { reason }).inc();
     }
 
     pub(crate) fn closed(&self, code: u16) {

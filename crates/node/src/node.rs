@@ -1,35 +1,42 @@
 //! A node: its shards, its connections, its part in the cluster, from start to end.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use parking_lot::Mutex;
-use ringway_auth::{SessionKey, Ticket, TicketKey, TokenKeys};
-use ringway_backplane::cluster::{Announcer, Watcher};
-use ringway_backplane::{Backplane, Inbox, Subscription};
-use ringway_config::Tenants;
-use ringway_protocol::{Code, PoolId, TenantId};
-use ringway_ring::{Announcement, NodeId, NodeState, Slot, View};
+use parking_lot::{Mutex, RwLock};
+use ringway_auth::{SessionKey, Ticket, TicketKey};
+use ringway_backplane::Backplane;
+use ringway_backplane::cluster::{self as members, Announcer, ClaimError, Twin, Watcher};
+use ringway_protocol::{Code, GroupId, PoolId};
+use ringway_ring::{Announcement, NodeId, Slot, View};
 use ringway_telemetry::admin::Checks;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::configured::{Configured, InForce};
+use crate::interest::Interests;
 use crate::memory::{self, Kept};
 use crate::metrics::NodeMetrics;
-use crate::placement::Placement;
+use crate::moves::{self, ToMove};
+use crate::placement::{Placement, Pools};
 use crate::registry::Registry;
 use crate::same_grants::SameGrants;
+use crate::served::Served;
 use crate::session::Admitted;
 use crate::shard::{Command, Shard, ShardHandle, Shared};
+use crate::standstill::Standstill;
 use crate::tenant::{Full, Place, TenantsHere};
 use crate::tickets::UsedTickets;
-use crate::{cluster, heartbeat, inbox, leave, listen, session, trace};
+use crate::{cluster, heartbeat, heat, inbox, leave, listen, session, trace};
+
+/// How long clients that are told to move have for it, a new connection beside the old one, until theirs is closed.
+const MOVING: Duration = Duration::from_millis(1_500);
 
 /// How long connections have at the end of a node to take their goodbye.
 const GOODBYE: Duration = Duration::from_secs(3);
@@ -68,10 +75,8 @@ pub struct NodeSettings {
 pub struct NodeParts {
     /// Carries publications between nodes. The node closes it at its end.
     pub backplane: Arc<dyn Backplane>,
-    /// Groups and classes.
-    pub tenants: Tenants,
-    /// Verify tokens of `auth` frames, by tenant.
-    pub keys: Arc<HashMap<TenantId, TokenKeys>>,
+    /// What may change while it runs: a new value holds from then on.
+    pub configured: watch::Receiver<Arc<Configured>>,
     /// The cluster's secret: opens tickets, seals sessions.
     pub secret: Arc<[u8]>,
     /// Where its figures go.
@@ -86,9 +91,21 @@ pub enum StartError {
     /// The backplane was closed.
     #[error("the backplane is closed")]
     Backplane(#[from] ringway_backplane::Closed),
+    /// Another node has its name, and lives.
+    #[error(transparent)]
+    Name(Twin),
     /// The listener's address couldn't be read.
     #[error("the listener has no address: {0}")]
     Listener(#[from] std::io::Error),
+}
+
+impl From<ClaimError> for StartError {
+    fn from(error: ClaimError) -> Self {
+        match error {
+            ClaimError::Taken(twin) => Self::Name(twin),
+            ClaimError::Closed(closed) => Self::Backplane(closed),
+        }
+    }
 }
 
 /// What all parts of a running node share.
@@ -100,9 +117,11 @@ pub(crate) struct Inner {
     pub(crate) kept: Vec<Arc<Kept>>,
     pub(crate) registry: Registry,
     pub(crate) metrics: Arc<NodeMetrics>,
-    pub(crate) tenants: Tenants,
+    /// What is in force.
+    pub(crate) configured: watch::Receiver<Arc<Configured>>,
+    /// Which pools serve which tenants by that, and did before.
+    pub(crate) pools: RwLock<Arc<Pools>>,
     pub(crate) here: Arc<TenantsHere>,
-    pub(crate) keys: Arc<HashMap<TenantId, TokenKeys>>,
     pub(crate) ticket_key: TicketKey,
     pub(crate) session_key: SessionKey,
     pub(crate) used_tickets: UsedTickets,
@@ -113,6 +132,8 @@ pub(crate) struct Inner {
     pub(crate) view: watch::Receiver<Arc<View>>,
     /// Gone once the node has said good-bye.
     pub(crate) announcer: Mutex<Option<Announcer>>,
+    pub(crate) standstill: Arc<Standstill>,
+    pub(crate) to_move: ToMove,
     leaving: AtomicBool,
 }
 
@@ -120,6 +141,11 @@ impl Inner {
     /// Which shard a slot's rooms are on.
     pub(crate) fn shard_of(&self, slot: Slot) -> usize {
         usize::from(slot.number()) % self.shards.len()
+    }
+
+    /// A view as this node sees it.
+    pub(crate) fn placement(&self, view: Arc<View>) -> Placement {
+        Placement::by(self.id.clone(), view, self.pools.read().clone())
     }
 
     /// What one connection may use.
@@ -136,18 +162,32 @@ impl Inner {
     }
 
     /// Lets a connection in, if its tenant and its user have a place for it.
-    pub(crate) fn admit(&self, ticket: Ticket) -> Result<Admitted, Full> {
-        // One of a tenant that isn't there was refused before.
-        let gone = Full { whose: "there is no such tenant any more", retry: None };
-        let tenant = self.here.get(&ticket.tenant).ok_or(gone)?;
+    pub(crate) fn admit(&self, ticket: Ticket) -> Result<Admitted, NotNow> {
+        let tenant = self.here.get(&ticket.tenant).ok_or(NotNow::Unknown)?;
         let elsewhere = if tenant.usage.is_shared() {
             self.view.borrow().used_by(&tenant.id, Some(&self.id)).connections
         } else {
             0
         };
-        let place = Place::take(&tenant, ticket.user.as_ref(), elsewhere)?;
+        let place = Place::take(&tenant, ticket.user.as_ref(), elsewhere).map_err(NotNow::Full)?;
         Ok(Admitted { ticket, place })
     }
+}
+
+/// Why a connection with a good ticket isn't let in.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum NotNow {
+    /// This node doesn't know the tenant: whoever made the ticket has another reading of the configuration, older or
+    /// newer than this node's. Soon they have the same.
+    Unknown,
+    /// No place is left.
+    Full(Full),
+}
+
+impl NotNow {
+    /// What is said of a tenant that isn't known here, and when to come again.
+    pub(crate) const UNKNOWN: &str = "this node doesn't know the ticket's tenant (yet, or any more)";
+    pub(crate) const UNKNOWN_RETRY: Duration = Duration::from_secs(1);
 }
 
 /// A running node. Dropped without [`shutdown`](Self::shutdown), its tasks end with the runtime.
@@ -161,43 +201,59 @@ pub struct Node {
     /// Ends the shards, last.
     end_of_shards: CancellationToken,
     tasks: TaskTracker,
-    served: Mutex<Vec<Subscription>>,
+    /// Ends the answers to questions: earlier than the rest where another node has this one's name.
+    answering: CancellationToken,
+    replaced: watch::Receiver<Option<Twin>>,
 }
 
 impl Node {
-    /// Starts a node: it listens, takes part in the cluster, and holds no rooms yet.
+    /// Starts a node: it listens, takes part in the cluster, and holds no rooms yet. Where other processes are reached, it
+    /// asks them for 300 ms whether anybody has its name.
     ///
     /// # Errors
     /// [`StartError`].
     pub async fn start(settings: NodeSettings, parts: NodeParts) -> Result<Node, StartError> {
-        let NodeParts { backplane, tenants, keys, secret, metrics, listener } = parts;
+        let NodeParts { backplane, configured: mut coming, secret, metrics, listener } = parts;
+        let (in_force, configured) = watch::channel(coming.borrow_and_update().clone());
+        let tenants = configured.borrow().tenants.clone();
         let metrics = Arc::new(metrics);
         let (tasks, end, end_of_shards) =
             (TaskTracker::new(), CancellationToken::new(), CancellationToken::new());
         let local_addr = listener.as_ref().map(TcpListener::local_addr).transpose()?;
-        let watcher = Watcher::start(backplane.clone()).await?;
+        let watching = Watcher::of_node(backplane.clone(), settings.id.clone());
+        let (watcher, incarnation) = tokio::join!(watching, claim_name(&*backplane, &settings.id));
+        let (watcher, incarnation) = (watcher?, incarnation?);
         let view = watcher.view();
         let now = view.borrow().clone();
-        let placement =
-            Arc::new(Placement { me: settings.id.clone(), pool: settings.pool.clone(), view: now });
+        let pools = Arc::new(Pools::new(settings.pool.clone(), &tenants));
+        let placement = Arc::new(Placement::by(settings.id.clone(), now, pools.clone()));
         let count = std::thread::available_parallelism().map_or(1, usize::from).min(MAX_SHARDS);
         let here = Arc::new(TenantsHere::new(tenants.clone(), metrics.by_tenant.clone()));
+        let groups: HashSet<_> = tenants.groups_of(&settings.pool).into_iter().collect();
+        here.configure(tenants.clone(), groups.clone());
         let shared = Shared {
             backplane: backplane.clone(),
-            tenants: tenants.clone(),
+            tenants,
             here: here.clone(),
             metrics: metrics.clone(),
             tasks: tasks.clone(),
             shards: count,
             live_count: crate::live_count::LiveCount::default(),
             started: Instant::now(),
+            interest: Arc::new(Interests::new(
+                backplane.clone(),
+                metrics.clone(),
+                tasks.clone(),
+                placement.clone(),
+            )),
         };
         let away = !backplane.link().borrow().up;
+        let standstill = Arc::new(Standstill::new());
         let kept: Vec<Arc<Kept>> = (0..count).map(|_| Arc::default()).collect();
         let mut shards = Vec::with_capacity(count);
         for kept in &kept {
             let (shard, handle) = Shard::new(shared.clone(), placement.clone(), away, kept.clone());
-            tasks.spawn(shard.run(end_of_shards.clone()));
+            tasks.spawn(shard.run(end_of_shards.clone(), standstill.clone()));
             shards.push(handle);
         }
         let inner = Arc::new(Inner {
@@ -207,9 +263,9 @@ impl Node {
             kept,
             registry: Registry::default(),
             metrics,
-            tenants,
+            configured: configured.clone(),
+            pools: RwLock::new(pools),
             here,
-            keys,
             ticket_key: TicketKey::new(&secret),
             session_key: SessionKey::new(&secret),
             used_tickets: UsedTickets::default(),
@@ -218,24 +274,37 @@ impl Node {
             backplane: backplane.clone(),
             view: view.clone(),
             announcer: Mutex::new(None),
+            standstill,
+            to_move: ToMove::default(),
             leaving: AtomicBool::new(false),
         });
         inner.metrics.buffer_limit.set(i64::try_from(settings.buffers).unwrap_or(i64::MAX));
         inner.metrics.gauges.show(&inner);
-        let served = listen_to_groups(&inner, &tasks).await?;
+        let served = serve(&inner, &groups, &tasks).await?;
+        let answering = end.child_token();
+        tasks.spawn(InForce::new(inner.clone(), in_force, served).watch(coming, answering.clone()));
         tasks.spawn(heartbeat::run(inner.clone(), end.clone()));
         tasks.spawn(memory::watch(inner.clone(), end.clone()));
-        tasks.spawn(cluster::watch_view(inner.clone(), view.clone(), end.clone()));
+        tasks.spawn(moves::run(inner.clone(), end.clone()));
+        tasks.spawn(cluster::watch_view(inner.clone(), view.clone(), configured, end.clone()));
         tasks.spawn(cluster::watch_link(inner.clone(), end.clone()));
         tasks.spawn(cluster::watch_pauses(inner.clone(), end.clone()));
         if let Some(listener) = listener {
             tasks.spawn(listen::run(inner.clone(), listener, end.clone()));
         }
         // Announced last: whoever comes finds everything in place.
-        let announcer = Announcer::start(backplane, announcement(&settings, local_addr)).await?;
+        let alone = !backplane.reaches_others();
+        let announcer = Announcer::start(backplane, announcement(&settings, local_addr, incarnation)).await?;
+        if !alone {
+            tasks.spawn(cluster::watch_beginning(inner.clone(), end.clone()));
+        }
+        let replaced = announcer.replaced();
         *inner.announcer.lock() = Some(announcer);
         tasks.spawn(cluster::watch_load(inner.clone(), end.clone()));
-        Ok(Node { inner, local_addr, view, watcher, end, end_of_shards, tasks, served: Mutex::new(served) })
+        tasks.spawn(heat::watch(inner.clone(), end.clone()));
+        let node = Node { inner, local_addr, view, watcher, end, end_of_shards, tasks, answering, replaced };
+        node.tasks.spawn(cluster::watch_name(node.inner.clone(), node.replaced(), node.end.clone()));
+        Ok(node)
     }
 
     /// Its name in the cluster.
@@ -267,32 +336,58 @@ impl Node {
         checks.add("round trip", self.watcher.round_trips());
     }
 
+    /// Returns once a younger node has taken this one's name: it is out of the cluster, and all that is left to do is
+    /// [`shutdown`](Self::shutdown). That happens to a node that stood still for so long that another was started in its
+    /// place.
+    pub fn replaced(&self) -> impl Future<Output = Twin> + Send + 'static {
+        let mut replaced = self.replaced.clone();
+        async move {
+            match replaced.wait_for(Option::is_some).await.ok().and_then(|twin| twin.clone()) {
+                Some(twin) => twin,
+                // It has ended otherwise.
+                None => std::future::pending().await,
+            }
+        }
+    }
+
     /// Leaves service: announces its departure, refuses new connections, sends every connection away (`goaway`, then
-    /// 1012), answers for a moment those who take its rooms, and ends. Takes a few seconds at most.
+    /// 1012 to those that haven't moved by themselves), answers for a moment those who take its rooms, and ends. Takes a few
+    /// seconds at most. A node that was replaced answers nobody any more, and waits for nobody: what is asked under its name is
+    /// for the other.
     pub async fn shutdown(self) {
-        let Self { inner, watcher, end, end_of_shards, tasks, served, .. } = self;
+        let Self { inner, watcher, end, end_of_shards, tasks, answering, replaced, .. } = self;
         inner.leaving.store(true, Ordering::Release);
+        let (moving, hand_over) = if replaced.borrow().is_some() {
+            answering.cancel();
+            (Duration::ZERO, Duration::ZERO)
+        } else {
+            (MOVING, HAND_OVER)
+        };
         let announcer = inner.announcer.lock().take();
         if let Some(announcer) = announcer
             && let Err(error) = announcer.depart().await
         {
             tracing::warn!(%error, "the others will notice this node's departure by its silence");
         }
-        let since = Instant::now();
+        let mut since = Instant::now();
         for conn in inner.registry.all() {
-            leave::send_away(&conn);
+            leave::send_away(&conn, &inner.metrics);
         }
         inner.connections.close();
+        if tokio::time::timeout(moving, inner.connections.wait()).await.is_err() {
+            // They come back a moment later, and their rooms are taken only then.
+            since = Instant::now();
+            for conn in inner.registry.all() {
+                leave::close(&conn);
+            }
+        }
         if tokio::time::timeout(GOODBYE, inner.connections.wait()).await.is_err() {
             for conn in inner.registry.all() {
                 conn.outbound.cut();
             }
             inner.connections.wait().await;
         }
-        tokio::time::sleep(HAND_OVER.saturating_sub(since.elapsed())).await;
-        for subscription in std::mem::take(&mut *served.lock()) {
-            drop(subscription);
-        }
+        tokio::time::sleep(hand_over.saturating_sub(since.elapsed())).await;
         end.cancel();
         watcher.stop().await;
         end_of_shards.cancel();
@@ -321,12 +416,18 @@ impl Door {
     /// process.
     ///
     /// # Errors
-    /// [`NoPlace`]: its tenant or its user has as many connections as it may. No other node would take it either.
+    /// [`NoPlace`]: its tenant or its user has as many connections as it may; no other node would take it either. Or the
+    /// node doesn't know the tenant: one of the two has a newer configuration.
     pub fn admit(&self, ticket: Ticket) -> Result<Entry, NoPlace> {
-        let admitted = self.0.admit(ticket).map_err(|full| NoPlace {
-            code: Code::LimitConnections,
-            detail: full.whose,
-            retry: full.retry,
+        let admitted = self.0.admit(ticket).map_err(|not| match not {
+            NotNow::Unknown => NoPlace {
+                code: Code::Unavailable,
+                detail: NotNow::UNKNOWN,
+                retry: Some(NotNow::UNKNOWN_RETRY),
+            },
+            NotNow::Full(full) => {
+                NoPlace { code: Code::LimitConnections, detail: full.whose, retry: full.retry }
+            }
         })?;
         Ok(Entry { node: self.0.clone(), admitted })
     }
@@ -359,34 +460,34 @@ pub struct NoPlace {
     pub retry: Option<Duration>,
 }
 
-fn announcement(settings: &NodeSettings, local_addr: Option<SocketAddr>) -> Announcement {
+/// The incarnation with which this node may have its name.
+async fn claim_name(backplane: &dyn Backplane, id: &NodeId) -> Result<u64, ClaimError> {
+    let clock = crate::clock::wall_ms();
+    // In one process whoever makes the nodes knows their names.
+    if backplane.reaches_others() { members::claim(backplane, id, clock).await } else { Ok(clock) }
+}
+
+fn announcement(settings: &NodeSettings, local_addr: Option<SocketAddr>, incarnation: u64) -> Announcement {
     let advertise =
         settings.advertise.clone().or_else(|| local_addr.map(|a| a.to_string())).unwrap_or_default();
     Announcement {
-        id: settings.id.clone(),
-        incarnation: crate::clock::wall_ms(),
-        pool: settings.pool.clone(),
-        advertise,
         public_url: settings.public_url.clone(),
         weight: settings.weight,
-        state: NodeState::Serving,
-        connections: 0,
-        rooms: 0,
-        tenants: Vec::new(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        ..Announcement::new(settings.id.clone(), incarnation, settings.pool.clone(), advertise)
     }
 }
 
-/// Answers questions, and delivers messages to users, in every group of the pool's tenants.
-async fn listen_to_groups(inner: &Arc<Inner>, tasks: &TaskTracker) -> Result<Vec<Subscription>, StartError> {
+/// Answers questions, and delivers messages to users, in these groups, for a beginning.
+async fn serve(
+    inner: &Arc<Inner>,
+    groups: &HashSet<GroupId>,
+    tasks: &TaskTracker,
+) -> Result<Served, StartError> {
     let (questions_in, questions) = mpsc::channel(inbox::QUEUE);
     let (directs_in, directs) = mpsc::channel(inbox::QUEUE);
-    let mut served = Vec::new();
-    for group in inner.tenants.groups_of(&inner.settings.pool) {
-        let own = Inbox { group: group.clone(), node: inner.id.clone() };
-        served.push(inner.backplane.serve(&own, questions_in.clone()).await?);
-        served.push(inner.backplane.subscribe_direct(&group, directs_in.clone()).await?);
-    }
+    let mut served = Served::new(inner.backplane.clone(), inner.id.clone(), questions_in, directs_in);
+    served.add(groups).await?;
     tasks.spawn(inbox::serve(inner.clone(), questions));
     tasks.spawn(inbox::deliver_directs(inner.clone(), directs));
     Ok(served)

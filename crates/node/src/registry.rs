@@ -165,6 +165,7 @@ mod tests {
                 format: Format::Json,
                 grants: Grants::none(),
                 expires,
+                home: crate::moves::Home::nowhere(),
             };
             crate::conn::Conn::new(who, outbound, 1)
         }

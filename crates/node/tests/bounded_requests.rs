@@ -6,7 +6,7 @@ mod support;
 use ringway_backplane::Inbox;
 use ringway_backplane::cluster::Announcer;
 use ringway_protocol::PoolId;
-use ringway_ring::{Announcement, NodeId, NodeState, Slot};
+use ringway_ring::{Announcement, NodeId, Slot};
 use serde_json::json;
 use support::House;
 use tokio::sync::mpsc;
@@ -83,17 +83,5 @@ async fn publications_that_wait_for_a_silent_owner_are_bounded_by_their_bytes() 
 }
 
 fn announcement(id: &NodeId) -> Announcement {
-    Announcement {
-        id: id.clone(),
-        incarnation: 1,
-        pool: "shared".parse().unwrap(),
-        advertise: "127.0.0.1:1".to_owned(),
-        public_url: None,
-        weight: 1,
-        state: NodeState::Serving,
-        connections: 0,
-        rooms: 0,
-        version: "test".to_owned(),
-        tenants: Vec::new(),
-    }
+    Announcement::new(id.clone(), 1, "shared".parse().unwrap(), "127.0.0.1:1".to_owned())
 }

@@ -7,9 +7,10 @@ use bytes::Bytes;
 use ringway_auth::{Grants, Mode, Ticket};
 use ringway_backplane::Backplane;
 use ringway_config::{Config, Environment};
-use ringway_node::{Node, NodeMetrics, NodeParts, NodeSettings};
+use ringway_node::{Configured, Node, NodeMetrics, NodeParts, NodeSettings};
 use ringway_protocol::codec::Format;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 
 const CONFIG: &str = "gateway.auth = \"off\"\n[[classes]]\nrooms = \"windowed\"\nflush_window = \"10ms\"\n";
 
@@ -31,10 +32,12 @@ impl Server {
             buffers: 1 << 30,
             open: true,
         };
+        let configured =
+            Configured { tenants: config.tenants(), keys: Arc::default(), placement: config.placement };
+        let configured = watch::channel(Arc::new(configured)).1;
         let parts = NodeParts {
             backplane,
-            tenants: config.tenants(),
-            keys: Arc::default(),
+            configured,
             secret: b"a secret for measuring, long enough".as_slice().into(),
             metrics: NodeMetrics::register(&mut prometheus_client::registry::Registry::default()),
             listener: None,

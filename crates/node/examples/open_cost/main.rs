@@ -6,7 +6,8 @@
 //! connections, how many waves of them; `idle` behind it looks at idle ones in place of large messages. Beside it: a bare
 //! server that does the same work in the kernel.
 //!
-//! `… -- rooms 30000 target/release/ringway`: what a room costs that is known but empty. A node remembers 32,768 of them at most.
+//! `… -- rooms 30000 target/release/ringway`: what a room costs that is known but empty. A node remembers 32,768 of them at most;
+//! `nats` behind it joins the node with others, of which there are none.
 #![allow(clippy::print_stdout, clippy::unwrap_used, unreachable_pub)]
 
 mod clients;
@@ -25,7 +26,9 @@ fn main() {
     let count = text(2).map_or(10_000, |n| n.parse().unwrap());
     match text(1) {
         Some("bare") => server::bare(count),
-        Some("rooms") => rooms::measure(text(3).unwrap_or("target/release/ringway"), count),
+        Some("rooms") => {
+            rooms::measure(text(3).unwrap_or("target/release/ringway"), count, text(4) == Some("nats"));
+        }
         binary => {
             let waves = text(3).map_or(1, |n| n.parse().unwrap());
             let burst = text(4) != Some("idle");
@@ -41,7 +44,7 @@ fn measure(binary: &str, count: usize, waves: usize, burst: bool) {
     println!("a bare server: {:.1} µs a connection opened", floor.processor_since(before) / count as f64);
     drop((open, floor));
 
-    let node = Server::start_node(Path::new(binary));
+    let node = Server::start_node(Path::new(binary), None);
     // What is there once, however many come: code, stacks, buffers of threads.
     drop(open_all(node.address(1), 4 * OUTSTANDING, 0));
     std::thread::sleep(Duration::from_secs(5));

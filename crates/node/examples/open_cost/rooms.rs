@@ -3,6 +3,8 @@
 use std::io::{ErrorKind, Read, Write};
 use std::time::Duration;
 
+use ringway_testkit::nats::NatsServer;
+
 use crate::clients::open_all;
 use crate::server::Server;
 
@@ -12,20 +14,27 @@ const AT_A_TIME: usize = 50;
 /// After this nobody remembers a room that was used once: five minutes, and the sweeps that look at all.
 const FORGOTTEN: Duration = Duration::from_secs(345);
 
-pub(crate) fn measure(binary: &str, count: usize) {
-    let node = Server::start_node(std::path::Path::new(binary));
+pub(crate) fn measure(binary: &str, count: usize, over_nats: bool) {
+    let nats = over_nats.then(NatsServer::start);
+    let node =
+        Server::start_node(std::path::Path::new(binary), nats.as_ref().map(NatsServer::url).as_deref());
     let mut open = open_all(node.address(1), 1, 0);
     let client = &mut open[0];
     pass_through(client, 0..1_000);
     std::thread::sleep(Duration::from_secs(3));
     let empty = node.resident();
+    let before = node.processor();
     pass_through(client, 1_000..1_000 + count);
+    println!("a join and a leave of each: {:.1} µs", node.processor_since(before) / count as f64);
     std::thread::sleep(Duration::from_secs(3));
     println!("a room that is known but empty: {} B", (node.resident() - empty) / count as u64);
     let before = node.processor();
     std::thread::sleep(Duration::from_secs(10));
     let share = node.processor_since(before) / 10e6 * 100.0;
     println!("{count} of them, nobody there: {share:.2} % of a core");
+    if std::env::var_os("OPEN_COST_BRIEF").is_some() {
+        return;
+    }
     std::thread::sleep(FORGOTTEN);
     println!("left of each, once forgotten: {} B", (node.resident() as i64 - empty as i64) / count as i64);
 }

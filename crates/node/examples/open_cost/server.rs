@@ -27,7 +27,8 @@ impl Drop for Directory {
 }
 
 impl Server {
-    pub(crate) fn start_node(binary: &Path) -> Server {
+    /// `nats`: joined with others by that; else it is alone.
+    pub(crate) fn start_node(binary: &Path, nats: Option<&str>) -> Server {
         let [port, gateway, admin, other] = free_ports();
         let directory = std::env::temp_dir().join(format!("open-cost-{}", std::process::id()));
         std::fs::create_dir_all(&directory).unwrap();
@@ -38,7 +39,8 @@ impl Server {
              [cluster]\nsecret = \"env:OPEN_COST_SECRET\"\n[tenants.acme]\n\
              [[classes]]\nrooms = \"**\"\nreplay = {{ messages = 100, age = \"1s\" }}\n"
         );
-        std::fs::write(directory.join("ringway.toml"), config).unwrap();
+        let nats = nats.map(|url| format!("[nats]\nurls = [\"{url}\"]\n")).unwrap_or_default();
+        std::fs::write(directory.join("ringway.toml"), config + &nats).unwrap();
         let child = Command::new(binary)
             .args(["serve", "--config"])
             .arg(directory.join("ringway.toml"))

@@ -21,6 +21,7 @@ impl<H: Handles> Room<H> {
         publication: Arc<Publication>,
     ) {
         let entry = self.log.push(publication, s.wall_ms());
+        self.passed = self.passed.wrapping_add(1);
         if self.members.is_empty() {
             return;
         }

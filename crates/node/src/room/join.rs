@@ -70,7 +70,7 @@ impl<H: Handles> Room<H> {
         was
     }
 
-    /// The client knows more than this node does, or says so; or it wants values of which this node knows that it hasn't all.
+    /// The client knows more than this node does, or says so; or it wants what was before, of which this node knows that it hasn't all.
     fn is_behind(&self, wish: &Wish) -> bool {
         let ahead = |since| Some(since) > self.epoch.map(|epoch| (epoch, self.log.number()));
         let too_far_back =
@@ -235,6 +235,25 @@ mod tests {
         assert_eq!(stage.done(), ["ask n2: sync", "a: msg 6 p6", "ask n2: sync"]);
         stage.reply(&mut room, Ok(state(epoch(1), 0, 7)));
         assert_eq!(stage.done(), ["a: msg 7 p7", "b: joined at 7, resumed"]);
+    }
+
+    #[test]
+    fn who_comes_before_the_owner_has_answered_is_resumed_from_its_answer() {
+        let (mut room, mut stage) = stage("n2");
+        room.join(&mut stage, actor("a"), None, None);
+        // From here on the room is followed; of what was before this node knows nothing yet.
+        room.live(&mut stage, &node("n2"), live(epoch(1), 6));
+        stage.clear();
+        room.join(&mut stage, actor("b"), Some(position(epoch(1), 3)), None);
+        room.join(&mut stage, actor("c"), None, Some(2));
+        room.join(&mut stage, actor("d"), Some(position(epoch(1), 6)), None);
+        assert_eq!(stage.done(), ["d: joined at 6, resumed"], "for that one it knows enough");
+        stage.reply(&mut room, Ok(state(epoch(1), 0, 6)));
+        let done = stage.done();
+        let of = |who: &str| done.iter().filter(|word| word.starts_with(who)).cloned().collect::<Vec<_>>();
+        let replayed = ["b: joined at 3, resumed", "b: replay 4 p4", "b: replay 5 p5", "b: replay 6 p6"];
+        assert_eq!(of("b:"), replayed);
+        assert_eq!(of("c:"), ["c: joined at 4", "c: replay 5 p5", "c: replay 6 p6"]);
     }
 
     #[test]

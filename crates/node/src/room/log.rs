@@ -47,6 +47,8 @@ pub(crate) struct Log {
     ts: Option<u64>,
     kept: Kept,
     bytes: usize,
+    /// It began anew without the word of the owner, who may have what this node hasn't.
+    short: bool,
     /// Of each `mid` that is remembered; only where this node numbers, and somebody gave a `mid`.
     repeats: Option<Box<Repeats>>,
 }
@@ -56,7 +58,30 @@ impl Log {
         let kept =
             if keep.by_key { Kept::Newest(Box::new(Newest::new())) } else { Kept::Run(VecDeque::new()) };
         let age_ms = u64::try_from(keep.age.as_millis()).unwrap_or(u64::MAX);
-        Log { messages: keep.messages, age_ms, number: 0, ts: None, kept, bytes: 0, repeats: None }
+        Log {
+            messages: keep.messages,
+            age_ms,
+            number: 0,
+            ts: None,
+            kept,
+            bytes: 0,
+            short: false,
+            repeats: None,
+        }
+    }
+
+    /// Other bounds hold from now on. Where only the newest of each key were kept and now all are, or the other way round,
+    /// it begins anew where it is.
+    pub(crate) fn set_bounds(&mut self, keep: Replay, wall_ms: u64) {
+        if keep.by_key != self.is_by_key() {
+            let (number, ts) = (self.number, self.ts);
+            *self = Log::new(keep);
+            self.restart(number);
+            self.ts = ts;
+        }
+        let Log { messages, age_ms, .. } = Log::new(keep);
+        (self.messages, self.age_ms) = (messages, age_ms);
+        self.trim(wall_ms);
     }
 
     /// The offset of the newest publication, kept or not.
@@ -106,6 +131,7 @@ impl Log {
             Kept::Newest(newest) => newest.restart(number),
         }
         self.bytes = 0;
+        self.short = true;
         self.repeats = None;
     }
 
@@ -305,16 +331,14 @@ impl Log {
         repeats.offset_of(publication)
     }
 
-    /// The owner may have values that this node hasn't: the log began anew without its word. Never where it isn't by key.
+    /// The owner may have publications that this node hasn't: the log began anew without its word.
     pub(crate) fn is_short(&self) -> bool {
-        matches!(&self.kept, Kept::Newest(newest) if newest.short)
+        self.short
     }
 
     /// What there is of the room, is here.
     pub(crate) fn now_whole(&mut self) {
-        if let Kept::Newest(newest) = &mut self.kept {
-            newest.short = false;
-        }
+        self.short = false;
     }
 }
 

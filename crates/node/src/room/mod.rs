@@ -116,6 +116,8 @@ pub(crate) struct Room<H: Handles> {
     flight: Option<Box<enter::Flight<H>>>,
     /// When anyone last used it.
     used: Duration,
+    /// How many publications with a number came by, to be compared with an earlier look.
+    passed: u32,
 }
 
 impl<H: Handles> Room<H> {
@@ -152,7 +154,13 @@ impl<H: Handles> Room<H> {
             entering_bytes: 0,
             flight: None,
             used: Duration::ZERO,
+            passed: 0,
         }
+    }
+
+    /// How many publications were numbered, or came by with a number, since it was made; begins anew beyond `u32::MAX`.
+    pub(crate) fn passed(&self) -> u32 {
+        self.passed
     }
 
     /// A connection joins. [`Surroundings::joined`] answers, now or within some seconds, then comes what it missed
@@ -208,10 +216,10 @@ impl<H: Handles> Room<H> {
     pub(crate) fn asked(&mut self, s: &mut impl Surroundings<H>, from: &NodeId, asker: H::Asker, ask: Ask) {
         self.used = s.now();
         match ask {
-            Ask::Publish { publications } => self.asked_to_publish(s, asker, publications),
+            Ask::Publish { publications } => self.asked_to_publish(s, from, asker, publications),
             Ask::Sync { known } => {
                 self.learn_from(s, known);
-                self.asked_to_sync(s, asker);
+                self.asked_to_sync(s, from, asker);
             }
             Ask::Take { known } => {
                 self.learn_from(s, known.map(|known| Known { holder: Some(from.clone()), ..known }));
@@ -307,6 +315,16 @@ impl<H: Handles> Room<H> {
             && self.entering.is_empty()
             && self.notes.is_empty()
             && (self.marks.quiet() || self.log.number() == 0)
+    }
+
+    /// Other bounds hold for what is kept. Where it is kept in another way than before, by key or in order, the buffer begins
+    /// anew: who comes back to what was in it isn't resumed.
+    pub(crate) fn set_replay(&mut self, replay: Replay, wall_ms: u64) {
+        self.log.set_bounds(replay, wall_ms);
+        if self.has_number() {
+            // Nobody has more.
+            self.log.now_whole();
+        }
     }
 
     /// What the replay buffer weighs, in bytes: payloads, texts, and 128 for the rest of each publication.

@@ -14,33 +14,48 @@ use ringway_ring::NodeId;
 /// What waits for the room to be held here.
 pub(super) enum Queued<H: Handles> {
     /// Another node's publications.
-    Publish { asker: H::Asker, publications: Vec<Publication> },
+    Publish { from: NodeId, asker: H::Asker, publications: Vec<Publication> },
     /// This node's own, in flight.
     Entered(Batch<H>),
     /// Another node asks where the room is.
-    Sync { asker: H::Asker },
+    Sync { from: NodeId, asker: H::Asker },
     /// This node does.
     Asking,
     /// Another node takes the room.
     Give { from: NodeId, asker: H::Asker },
 }
 
+impl<H: Handles> Queued<H> {
+    /// The node (or gateway) that takes this one for the owner, and needn't hold the room itself.
+    pub(super) fn asked_by(&self) -> Option<&NodeId> {
+        match self {
+            Queued::Publish { from, .. } | Queued::Sync { from, .. } => Some(from),
+            Queued::Entered(_) | Queued::Asking | Queued::Give { .. } => None,
+        }
+    }
+}
+
 impl<H: Handles> Room<H> {
     pub(super) fn asked_to_publish(
         &mut self,
         s: &mut impl Surroundings<H>,
+        from: &NodeId,
         asker: H::Asker,
         publications: Vec<Publication>,
     ) {
         match s.owner() {
-            Some(owner) if owner == *s.me() => self.when_held(s, Queued::Publish { asker, publications }),
+            Some(owner) if owner == *s.me() => {
+                self.when_held(s, Queued::Publish { from: from.clone(), asker, publications });
+            }
             to => s.answer(asker, Answer::Redirect { to }),
         }
     }
 
-    pub(super) fn asked_to_sync(&mut self, s: &mut impl Surroundings<H>, asker: H::Asker) {
+    pub(super) fn asked_to_sync(&mut self, s: &mut impl Surroundings<H>, from: &NodeId, asker: H::Asker) {
         match s.owner() {
-            Some(owner) if owner == *s.me() => self.when_held(s, Queued::Sync { asker }),
+            Some(owner) if owner == *s.me() => {
+                self.when_held(s, Queued::Sync { from: from.clone(), asker });
+            }
             to => s.answer(asker, Answer::Redirect { to }),
         }
     }
@@ -61,7 +76,7 @@ impl<H: Handles> Room<H> {
             return self.start_taking(s);
         };
         match queued {
-            Queued::Publish { asker, publications } => {
+            Queued::Publish { asker, publications, .. } => {
                 let published = self.number(s, publications);
                 s.answer(asker, Answer::Published(published));
             }
@@ -71,7 +86,7 @@ impl<H: Handles> Room<H> {
                 let published = self.number(s, publications);
                 publishers.tell_published(s, &published);
             }
-            Queued::Sync { asker } => {
+            Queued::Sync { asker, .. } => {
                 self.log.trim(s.wall_ms());
                 let (base, entries) = self.log.state();
                 s.answer(asker, Answer::State { epoch, offset: self.log.number(), base, entries });
@@ -99,7 +114,7 @@ impl<H: Handles> Room<H> {
     pub(super) fn refuse(&mut self, s: &mut impl Surroundings<H>, queued: Queued<H>) {
         let unavailable = Answer::Refused { code: Code::Unavailable };
         match queued {
-            Queued::Publish { asker, .. } | Queued::Sync { asker } | Queued::Give { asker, .. } => {
+            Queued::Publish { asker, .. } | Queued::Sync { asker, .. } | Queued::Give { asker, .. } => {
                 s.answer(asker, unavailable);
             }
             Queued::Entered(batch) => {
@@ -216,7 +231,8 @@ mod tests {
         room.asked(&mut stage, &node("n2"), 2, Ask::Take { known: None });
         room.asked(&mut stage, &node("n3"), 3, Ask::Publish { publications: vec![publication("b")] });
         stage.reply(&mut room, Ok(Answer::NotHeld { known: None, holder: None }));
-        assert_eq!(stage.done(), ["ask n2: take", "live 1 a", "live 2 b"]);
+        stage.reply(&mut room, Ok(Answer::NotHeld { known: None, holder: None }));
+        assert_eq!(stage.done(), ["ask n2: take", "ask n3: take", "live 1 a", "live 2 b"]);
         let asked: Vec<u32> = stage.answers.iter().map(|(asker, _)| *asker).collect();
         assert_eq!(asked, [1, 3, 2]);
         assert!(matches!(stage.answers[2].1, Answer::State { offset: 2, .. }));

@@ -43,6 +43,9 @@ pub(super) struct Stage {
     pub(super) now: Duration,
     pub(super) owner: Option<NodeId>,
     pub(super) next: Option<NodeId>,
+    pub(super) former: Option<NodeId>,
+    /// Whether it has only just begun.
+    pub(super) new: bool,
     /// Nodes of the view, with their incarnations.
     pub(super) view: Vec<(NodeId, u64)>,
     pub(super) away: bool,
@@ -145,6 +148,7 @@ pub(super) fn holding_by_key() -> (Room<Hand>, Stage, Epoch) {
     let (mut room, mut stage) = stage_by_key("n1");
     stage.next = None;
     room.asked(&mut stage, &node("n3"), 99, Ask::Sync { known: None });
+    stage.reply(&mut room, Ok(Answer::NotHeld { known: None, holder: None }));
     let epoch = room.epoch.expect("an epoch");
     stage.clear();
     (room, stage, epoch)
@@ -163,6 +167,7 @@ pub(super) fn following_by_key(base: u64, entries: &[(u64, &str)]) -> (Room<Hand
 pub(super) fn holding() -> (Room<Hand>, Stage, Epoch) {
     let (mut room, mut stage) = stage("n1");
     room.asked(&mut stage, &node("n3"), 99, Ask::Sync { known: None });
+    stage.reply(&mut room, Ok(Answer::NotHeld { known: None, holder: None }));
     stage.reply(&mut room, Ok(Answer::NotHeld { known: None, holder: None }));
     let epoch = room.epoch.expect("an epoch");
     stage.clear();
@@ -234,12 +239,20 @@ impl Surroundings<Hand> for Stage {
         self.owner.clone()
     }
 
-    fn owner_without_me(&self) -> Option<NodeId> {
-        self.next.clone()
+    fn owner_without(&self, node: &NodeId) -> Option<NodeId> {
+        if self.owner.as_ref() == Some(node) { self.next.clone() } else { self.owner.clone() }
+    }
+
+    fn former_owner(&self) -> Option<NodeId> {
+        self.former.clone()
     }
 
     fn incarnation(&self, node: &NodeId) -> Option<u64> {
         self.view.iter().find(|(id, _)| id == node).map(|(_, incarnation)| *incarnation)
+    }
+
+    fn is_new(&self) -> bool {
+        self.new
     }
 
     fn away(&self) -> bool {

@@ -135,10 +135,14 @@ pub(crate) trait Surroundings<H: Handles> {
     fn random(&mut self) -> u32;
     /// The owner of the room's slot, in this node's view.
     fn owner(&self) -> Option<NodeId>;
-    /// Who would own the slot if this node weren't there.
-    fn owner_without_me(&self) -> Option<NodeId>;
+    /// Who would own the slot if that node weren't there: exactly for this node, else nearly always.
+    fn owner_without(&self, node: &NodeId) -> Option<NodeId>;
+    /// Who owned the slot in the pool that served the room's tenant before it moved to this node's, if it has.
+    fn former_owner(&self) -> Option<NodeId>;
     /// `None`: not in this node's view.
     fn incarnation(&self, node: &NodeId) -> Option<u64>;
+    /// This node has only just begun to take part: not all who are there need be in its view.
+    fn is_new(&self) -> bool;
     /// The backplane is known to be away.
     fn away(&self) -> bool;
 

@@ -16,33 +16,41 @@ use ringway_ring::NodeId;
 #[derive(Debug)]
 pub(super) struct Taking {
     began: Duration,
+    /// This node was new when it began to go round.
+    new: bool,
     /// The question under way; `None`: it waits to go round once more.
     ask: Option<AskId>,
     /// Who was asked, and whether it said that it hasn't the room.
     tried: Vec<(NodeId, bool)>,
-    /// Who was said to have it.
+    /// Who was said to have it, by somebody who knows an epoch of it: else it is only where to look.
     named: Vec<NodeId>,
 }
 
 impl<H: Handles> Room<H> {
     pub(super) fn start_taking(&mut self, s: &mut impl Surroundings<H>) {
         if self.taking.is_none() {
-            let taking = Taking { began: s.now(), ask: None, tried: Vec::new(), named: Vec::new() };
+            let new = s.is_new();
+            let taking = Taking { began: s.now(), new, ask: None, tried: Vec::new(), named: Vec::new() };
             self.taking = Some(Box::new(taking));
             self.take_on(s, None);
         }
     }
 
-    /// Asks the next node for the room: whom the last one named, the last known holder, the next owner.
+    /// Asks the next node for the room: whom the last one named, the last known holder, the next owner, the owner in the
+    /// pool that the tenant was in before, and last those who took this node for the owner: they know the room, and other
+    /// nodes, which this one need not have heard of yet.
     fn take_on(&mut self, s: &mut impl Surroundings<H>, named: Option<NodeId>) {
         if s.away() {
             return self.give_up_taking(s);
         }
         let Some(taking) = &mut self.taking else { return };
-        taking.named.extend(named.clone());
-        let candidates = [named, self.holder.clone(), s.owner_without_me()];
+        let near = [named, self.holder.clone(), s.owner_without(s.me()), s.former_owner()];
+        // Who keeps the number knows of the room all that others could tell.
+        let asked_by = self.queue.iter().take(TAKE_ASKS).filter_map(Queued::asked_by);
+        let asked_by = asked_by.filter(|_| self.standing != Standing::Keeping).cloned();
+        let mut candidates = near.into_iter().flatten().chain(asked_by);
         let untried = |node: &NodeId| node != s.me() && taking.tried.iter().all(|(tried, _)| tried != node);
-        let next = candidates.into_iter().flatten().find(untried);
+        let next = candidates.find(untried);
         match next.filter(|_| taking.tried.len() < TAKE_ASKS) {
             Some(node) => {
                 taking.tried.push((node.clone(), false));
@@ -77,16 +85,18 @@ impl<H: Handles> Room<H> {
     }
 
     /// The room may be between two nodes: this one has just given it, or the one that was said to have it says that it
-    /// hasn't. Answers and questions overtake each other, so it may only not have it yet.
+    /// hasn't. Answers and questions overtake each other, so it may only not have it yet. Or it is at a node that this one, new
+    /// as it is, hasn't heard of.
     fn perhaps_on_its_way(&self, now: Duration) -> bool {
         let Some(taking) = &self.taking else { return false };
         let given = self.gave.is_some_and(|gave| now < gave + TAKE_WAIT);
         let denied = taking.tried.iter().any(|(tried, denied)| *denied && taking.named.contains(tried));
-        (given || denied) && now < taking.began + TAKE_WAIT
+        (given || denied || taking.new) && now < taking.began + TAKE_WAIT
     }
 
     pub(super) fn take_again(&mut self, s: &mut impl Surroundings<H>) {
-        if self.taking.as_ref().is_some_and(|taking| taking.ask.is_none()) {
+        if let Some(taking) = self.taking.as_mut().filter(|taking| taking.ask.is_none()) {
+            taking.new = s.is_new();
             self.take_on(s, None);
         }
     }
@@ -124,6 +134,9 @@ impl<H: Handles> Room<H> {
                         *denied = true;
                     }
                     named = holder.clone();
+                    if let Some(taking) = self.taking.as_mut().filter(|_| known.is_some()) {
+                        taking.named.extend(holder.clone());
+                    }
                     self.learn_while_taking(s, known, holder);
                 }
             }
@@ -263,7 +276,16 @@ impl<H: Handles> Room<H> {
             return self.when_held(s, Queued::Give { from: from.clone(), asker });
         }
         if !self.has_number() {
-            let holder = self.holder.clone().filter(|holder| holder != s.me());
+            let mut holder = self.holder.clone().filter(|holder| holder != s.me());
+            if self.epoch.is_none() && holder.is_none() {
+                // Nobody that is known here: but who asks need not know of all the nodes that are in this one's view.
+                let mut others = [s.owner_without(from), s.former_owner()].into_iter().flatten();
+                holder = others.find(|other| other != s.me() && other != from);
+            }
+            if self.holder.is_none() {
+                // It is about to hold it, then: who else owns the slot, by a view or a configuration of its own, asks there.
+                self.set_holder(s, Some(from.clone()));
+            }
             return s.answer(asker, Answer::NotHeld { known: self.epoch, holder });
         }
         let Some(epoch) = self.epoch else { return };

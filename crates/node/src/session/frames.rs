@@ -86,7 +86,8 @@ impl Session {
 
     fn authenticate(&mut self, auth: &Auth) -> Option<Wait> {
         let now = clock::wall_seconds();
-        let Some(keys) = self.node.keys.get(&self.conn.tenant.id) else {
+        let configured = self.node.configured.borrow().clone();
+        let Some(keys) = configured.keys.get(&self.conn.tenant.id) else {
             if self.node.settings.open {
                 self.ok(auth.id, Some(OkResult::Auth(AuthResult { expires: None })));
             } else {

@@ -23,6 +23,7 @@ use crate::clock;
 use crate::conn::{Conn, ConnRef, Who};
 use crate::encode::finished;
 use crate::heartbeat::PING_INTERVAL;
+use crate::moves::Home;
 use crate::node::Inner;
 use crate::shard::{Command, Join, No, Op, RoomKey};
 use crate::tenant::Place;
@@ -97,7 +98,9 @@ fn begin(
     let rooms = tenant.usage.limits().rooms;
     let (outbound, reader) = ringway_edge::open(socket, early, node.limits());
     let Ticket { user, grants, join, session, room, since, conn, format, expires, .. } = ticket;
-    let who = Who { id: conn, tenant, user, session, format, grants: node.grants.same(grants), expires };
+    let home = Home::of(&tenant.id, room.as_ref(), user.as_ref(), &node.configured.borrow().tenants);
+    let grants = node.grants.same(grants);
+    let who = Who { id: conn, tenant, user, session, format, grants, expires, home };
     let conn = Conn::new(who, outbound, rooms);
     let mut session = Session { node, conn, home: room, shards: 0, place: Some(place), kept: None };
     session.say_hello(span);
@@ -107,8 +110,11 @@ fn begin(
     node.metrics.opened.inc();
     node.metrics.connections.inc();
     if node.is_leaving() {
-        crate::leave::send_away(conn);
+        crate::leave::send_away(conn, &node.metrics);
+        crate::leave::close(conn);
     }
+    // Its tenant may have been removed since it was let in: who is removed after this finds it in the registry.
+    crate::configured::send_away(conn);
     let wait = session.join_by_server(since, join, span);
     (session, reader, wait)
 }

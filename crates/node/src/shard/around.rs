@@ -9,7 +9,7 @@ use ringway_backplane::{Inbox, Replier};
 use ringway_config::Class;
 use ringway_edge::{Label, Policy};
 use ringway_protocol::frame::{Msg, ServerFrame};
-use ringway_ring::{NodeId, Slot};
+use ringway_ring::{KeyHash, NodeId, Slot};
 
 use super::answers::{self, No};
 use super::command::RoomKey;
@@ -18,6 +18,7 @@ use super::feed::RoomFeed;
 use super::questions;
 use crate::conn::ConnRef;
 use crate::encode::{Shared, finished, labelled};
+use crate::placement::AtHome;
 use crate::room::{AskId, Entry, Gap, Handles, Joined, Outcome, Surroundings, Timer};
 use crate::tenant::{TenantHere, TooMuch};
 use crate::trace;
@@ -66,6 +67,9 @@ pub(crate) struct Around<'a> {
     pub(crate) core: &'a mut Core,
     pub(crate) key: &'a RoomKey,
     pub(crate) slot: Slot,
+    /// What the room is placed by, and whether that makes this node one of its homes.
+    pub(crate) home: KeyHash,
+    pub(crate) at_home: &'a mut AtHome,
     pub(crate) tenant: &'a Arc<TenantHere>,
     pub(crate) class: &'a Class,
     /// What may become of the room's publications where a member is behind.
@@ -117,15 +121,23 @@ impl Surroundings<Real> for Around<'_> {
     }
 
     fn owner(&self) -> Option<NodeId> {
-        self.core.placement.owner(self.slot).cloned()
+        self.core.placement.owner(&self.key.tenant, self.slot).cloned()
     }
 
-    fn owner_without_me(&self) -> Option<NodeId> {
-        self.core.placement.owner_without_me(self.slot)
+    fn owner_without(&self, node: &NodeId) -> Option<NodeId> {
+        self.core.placement.owner_without(&self.key.tenant, self.slot, node)
+    }
+
+    fn former_owner(&self) -> Option<NodeId> {
+        self.core.placement.former_owner(&self.key.tenant, self.slot)
     }
 
     fn incarnation(&self, node: &NodeId) -> Option<u64> {
         self.core.placement.incarnation(node)
+    }
+
+    fn is_new(&self) -> bool {
+        self.core.new
     }
 
     fn away(&self) -> bool {
@@ -222,7 +234,9 @@ impl Surroundings<Real> for Around<'_> {
         let frame = Shared::labelled(&frame, self.label(entry, epoch));
         let delivered = self.core.cast(frame, self.class.flush_window, to);
         span.record("ringway.members", delivered);
-        self.core.metrics.delivered(self.core.placement.is_mine(self.slot), delivered);
+        let at_least = self.class.spread.unwrap_or(1);
+        let at_home = self.at_home.by(&self.core.placement, &self.key.tenant, self.home, at_least);
+        self.core.metrics.delivered(at_home, delivered);
     }
 
     fn replay(&mut self, to: &ConnRef, entry: &Entry, epoch: Epoch) {

@@ -104,7 +104,8 @@ impl Shard {
             return None;
         }
         self.host(room);
-        let hosted = self.rooms.get(room).filter(|hosted| self.core.placement.is_mine(hosted.slot))?;
+        let hosted =
+            self.rooms.get(room).filter(|hosted| self.core.placement.is_mine(&room.tenant, hosted.slot))?;
         // Nodes have held them against the tenant's limits where they entered; a gateway, which is in no view, hasn't.
         let outside = from.filter(|from| self.core.placement.view.node(from).is_none());
         let outside = outside.and_then(|_| self.core.here.get(&room.tenant));
@@ -158,12 +159,12 @@ impl Shard {
     ) {
         // Where nobody else was in it, it may have been forgotten while the join waited.
         self.host(room);
+        self.listen(room);
         let Some(hosted) = self.rooms.get_mut(room) else { return };
         if hosted.listening.is_yes() {
             self.enter_room_by(conn, room, since, last, until);
         } else {
             hosted.waiting.push(Waiting { conn: conn.clone(), since, last });
-            self.listen(room);
         }
     }
 

@@ -3,14 +3,16 @@
 use std::sync::Arc;
 
 use ringway_auth::Grants;
+use ringway_backplane::IncomingRequest;
 use ringway_backplane::message::{Answer, Publication};
-use ringway_backplane::{IncomingRequest, Subscription};
+use ringway_config::Tenants;
 use ringway_protocol::frame::Position;
 use ringway_protocol::name::{RoomName, TenantId};
 use tokio::sync::oneshot;
 
 use super::tally::RoomTally;
 use crate::conn::ConnRef;
+use crate::heat::{Bars, Surveyed};
 use crate::placement::Placement;
 use crate::room::{AskError, AskId};
 use crate::trace::Kept;
@@ -35,8 +37,8 @@ pub(crate) enum Command {
     Asked(RoomKey, IncomingRequest),
     /// What came back to a room's own question.
     Answered { room: RoomKey, ask: AskId, result: Result<Answer, AskError> },
-    /// The room's live subject is being listened to (or couldn't be).
-    Listening { room: RoomKey, subscription: Option<Subscription> },
+    /// The room's live subject is being listened to.
+    Listening { room: RoomKey },
     /// The room's owner was asked how many are there.
     Counted { room: RoomKey, conn: ConnRef, id: Option<u64>, result: Result<Answer, AskError> },
     /// Another node says how many of its connections are in rooms that this node owns.
@@ -45,12 +47,18 @@ pub(crate) enum Command {
     TallyLost(Vec<RoomKey>),
     /// The cluster has changed.
     Placed(Arc<Placement>),
+    /// The node has taken part for long enough to have heard of all who are there.
+    Settled,
+    /// The configuration has, and perhaps the cluster too.
+    Configured { tenants: Tenants, placement: Arc<Placement> },
     /// The backplane is known to be away, or is back.
     Link { up: bool },
     /// Something may have been missed: messages were dropped on their way here, or the process stood still.
     Doubt,
     /// What the rooms weigh is to be told, to decide which of them are made lighter.
     Weigh { told: oneshot::Sender<Weighed> },
+    /// How busy the rooms are is to be told: as far as one look goes.
+    Survey { bars: Bars, told: oneshot::Sender<Surveyed> },
     /// Memory runs short. What was done is told.
     Lighten { order: Lighten, told: oneshot::Sender<Shed> },
 }

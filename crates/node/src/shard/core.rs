@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ringway_backplane::Backplane;
-use ringway_backplane::message::{Answer, LiveMessage};
+use ringway_backplane::message::Answer;
 use ringway_config::Tenants;
 use ringway_edge::{Due, Frame, Outbound, Pushed};
 use ringway_protocol::frame::Position;
@@ -22,6 +22,7 @@ use super::tally::Tallies;
 use super::timers::Timers;
 use crate::conn::ConnRef;
 use crate::encode;
+use crate::interest::{Came, Interests};
 use crate::live_count::LiveCount;
 use crate::metrics::NodeMetrics;
 use crate::placement::Placement;
@@ -56,6 +57,7 @@ pub(crate) const SWEEPS_OF_ALL: u64 = 30;
 #[derive(Debug, Clone)]
 pub(crate) struct Shared {
     pub(crate) backplane: Arc<dyn Backplane>,
+    /// As of the last configuration that the shard was told of.
     pub(crate) tenants: Tenants,
     pub(crate) here: Arc<TenantsHere>,
     pub(crate) metrics: Arc<NodeMetrics>,
@@ -65,6 +67,7 @@ pub(crate) struct Shared {
     /// Numbers this node's live messages.
     pub(crate) live_count: LiveCount,
     pub(crate) started: std::time::Instant,
+    pub(crate) interest: Arc<Interests>,
 }
 
 #[derive(Debug)]
@@ -72,10 +75,12 @@ pub(crate) struct Core {
     shared: Shared,
     pub(crate) placement: Arc<Placement>,
     pub(crate) away: bool,
+    /// The node has only just begun to take part: see [`Command::Settled`].
+    pub(crate) new: bool,
     /// The way back into this shard's own queue, for tasks that it started.
     pub(crate) inbox: mpsc::Sender<Command>,
-    /// Where live messages of this shard's rooms go.
-    pub(crate) live: mpsc::Sender<LiveMessage>,
+    /// What came while that was to be counted.
+    pub(crate) came: Came,
     pub(crate) under_way: Arc<Semaphore>,
     pub(crate) guests: Guests,
     pub(crate) tallies: Tallies,
@@ -105,19 +110,21 @@ impl Core {
         placement: Arc<Placement>,
         away: bool,
         inbox: mpsc::Sender<Command>,
-        live: mpsc::Sender<LiveMessage>,
     ) -> Self {
         let threads = tokio::runtime::Handle::current().metrics().num_workers();
         let crowd = Crowd::new(threads, shared.tasks.clone());
         let mut timers = Timers::new();
         timers.add(Instant::now() + TALLY_EVERY, Wake::Tally);
         timers.add(Instant::now() + SWEEP_EVERY, Wake::Sweep);
+        // In one process whoever is there is heard at once.
+        let new = shared.backplane.reaches_others();
         Self {
             shared,
             placement,
             away,
+            new,
             inbox,
-            live,
+            came: Came::default(),
             under_way: Arc::new(Semaphore::new(UNDER_WAY)),
             guests: Guests::default(),
             tallies: Tallies::default(),
@@ -133,6 +140,11 @@ impl Core {
     /// The group that a tenant's publications live in; none: no such tenant.
     pub(crate) fn group(&self, tenant: &TenantId) -> Option<GroupId> {
         self.tenants.get(tenant).map(|t| t.group.clone())
+    }
+
+    /// Other tenants and classes hold from now on.
+    pub(crate) fn configure(&mut self, tenants: Tenants) {
+        self.shared.tenants = tenants;
     }
 
     pub(crate) fn count_live(&self) -> u64 {

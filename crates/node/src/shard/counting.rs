@@ -20,7 +20,7 @@ const COUNT_WITHIN: Duration = Duration::from_secs(2);
 impl Shard {
     pub(super) fn members(&mut self, conn: &ConnRef, room: &RoomKey, id: Option<u64>) {
         let slot = Slot::of_room(&room.tenant, &room.room);
-        let owner = self.core.placement.owner(slot).cloned();
+        let owner = self.core.placement.owner(&room.tenant, slot).cloned();
         let group = self.core.group(&room.tenant);
         match (owner, group) {
             (Some(owner), Some(group)) if owner != self.core.placement.me && !self.core.away => {
@@ -85,8 +85,10 @@ impl Shard {
         let mut untold = Vec::new();
         for key in self.core.tallies.take_untold() {
             let slot = Slot::of_room(&key.tenant, &key.room);
-            let owner = self.core.placement.owner(slot).cloned();
-            match (owner, self.core.group(&key.tenant)) {
+            let owner = self.core.placement.owner(&key.tenant, slot).cloned();
+            // The room's own, where it is here: its tenant may be removed, and its owner is to hear that nobody is left.
+            let hosted = self.rooms.get(&key).map(|hosted| hosted.tenant.group.clone());
+            match (owner, hosted.or_else(|| self.core.group(&key.tenant))) {
                 (Some(owner), _) if owner == self.core.placement.me => {}
                 (Some(node), Some(group)) if !self.core.away => {
                     by_owner.entry(Inbox { group, node }).or_default().push(self.own_tally(&key));
@@ -128,5 +130,44 @@ impl Shard {
             body: Question::Room { tenant: room.tenant.clone(), room: room.room.clone(), ask },
             traceparent: None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use ringway_config::Config;
+    use ringway_ring::{Announcement, Membership};
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::placement::Placement;
+    use crate::shard::scene;
+
+    #[tokio::test]
+    async fn the_owner_of_a_room_whose_tenant_was_removed_is_told_that_nobody_is_left() {
+        let (mut shard, _) = scene::shard();
+        let room = scene::room("a");
+        shard.host(&room);
+        let text = "[gateway]\nauth = \"off\"\n[tenants.other]\n";
+        let tenants = Config::from_text(text, "r.toml".as_ref(), &Default::default()).unwrap().tenants();
+        let Placement { me, pool, .. } = &*shard.core.placement;
+        let mut membership = Membership::new();
+        membership.heard(Announcement::new("n2".parse().unwrap(), 1, pool.clone(), String::new()), 0);
+        let placement = Placement::new(me.clone(), pool.clone(), membership.view(), &tenants);
+        shard.configured(tenants, Arc::new(placement));
+        shard.core.tallies.changed(room.clone());
+        shard.tell_tallies();
+        // There is no such node here, so it is heard that it was asked.
+        let lost = async {
+            loop {
+                match shard.commands.recv().await {
+                    Some(Command::TallyLost(rooms)) => return rooms,
+                    other => drop(other),
+                }
+            }
+        };
+        assert_eq!(timeout(COUNT_WITHIN * 10, lost).await.unwrap(), [room]);
     }
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use ringway_backplane::IncomingRequest;
 use ringway_backplane::message::{Answer, Ask, LiveBody, LiveMessage, Question};
 use ringway_protocol::Code;
-use ringway_ring::Slot;
+use ringway_ring::{NodeId, Slot};
+use tokio::time::Instant;
 
 use super::around::Asker;
 use super::tally::Count;
@@ -22,6 +23,10 @@ impl Shard {
         let Some(hosted) = self.rooms.get_mut(&key) else {
             if is_publication {
                 self.core.metrics.received(false);
+                if self.core.interest.counts() {
+                    let slot = Slot::of_room(&key.tenant, &key.room);
+                    self.core.came.add(&key.tenant, slot.number(), false);
+                }
             }
             return;
         };
@@ -32,7 +37,11 @@ impl Shard {
         }
         let mut span = tracing::Span::none();
         if is_publication {
-            self.core.metrics.received(hosted.machine.members() > 0);
+            let wanted = hosted.machine.members() > 0;
+            self.core.metrics.received(wanted);
+            if self.core.interest.counts() {
+                self.core.came.add(&key.tenant, hosted.slot.number(), wanted);
+            }
             span = trace::receive(message.traceparent.as_deref(), &key.tenant, Some(&key.room));
             // Over memory the sender's own buffer has it as well, in its own span.
             if let LiveBody::Publication { publication, .. } = &mut body
@@ -53,16 +62,25 @@ impl Shard {
         let IncomingRequest { request, reply } = asked;
         let Question::Room { mut ask, .. } = request.body else { return };
         if self.core.tenants.get(&key.tenant).is_none() {
-            return reply.send(Answer::Refused { code: Code::UnknownTenant });
+            // Who asks knows the tenant: one of the two has an older configuration, for a moment.
+            return reply.send(Answer::Refused { code: Code::Unavailable });
         }
         if matches!(ask, Ask::Members) {
             let slot = Slot::of_room(&key.tenant, &key.room);
-            return reply.send(if self.core.placement.is_mine(slot) {
+            return reply.send(if self.core.placement.is_mine(&key.tenant, slot) {
                 let Count { connections, users } = self.count(key);
                 Answer::Members { count: connections, users }
             } else {
-                Answer::Redirect { to: self.core.placement.owner(slot).cloned() }
+                Answer::Redirect { to: self.core.placement.owner(&key.tenant, slot).cloned() }
             });
+        }
+        if matches!(ask, Ask::Take { .. }) && self.is_asked_as_former_owner(key, &request.from) {
+            let own = &self.core.placement.pool;
+            let slot = Slot::of_room(&key.tenant, &key.room);
+            let owner = self.core.placement.view.owner(own, slot);
+            // Who asks need not know all nodes of this pool.
+            let holder = owner.filter(|owner| **owner != self.core.placement.me).cloned();
+            return reply.send(Answer::NotHeld { known: None, holder });
         }
         let (from, parent) = (request.from, request.traceparent);
         let mut asker = Asker { reply, spans: Vec::new(), over: None };
@@ -82,6 +100,15 @@ impl Shard {
         self.rooms.quiet(key);
     }
 
+    /// Another pool's node asks whether its tenant has left the room here, and there is no such room: it needn't be made,
+    /// or every new room of a tenant that moved once would make one.
+    fn is_asked_as_former_owner(&self, key: &RoomKey, from: &NodeId) -> bool {
+        let placement = &self.core.placement;
+        let is_elsewhere = *placement.pool_of(&key.tenant) != placement.pool;
+        let is_other = || placement.view.node(from).is_some_and(|node| node.pool != placement.pool);
+        self.rooms.get(key).is_none() && is_elsewhere && is_other()
+    }
+
     pub(super) fn answered(&mut self, key: &RoomKey, ask: AskId, result: Result<Answer, AskError>) {
         if self.rooms.get(key).is_some() {
             self.with_room(key, |machine, around| machine.answered(around, ask, result));
@@ -90,13 +117,21 @@ impl Shard {
     }
 
     pub(super) fn placed(&mut self, placement: Arc<Placement>) {
+        if placement.is_same(&self.core.placement) {
+            return;
+        }
+        self.core.interest.placed(&placement);
         let before = std::mem::replace(&mut self.core.placement, placement);
         let now = self.core.placement.clone();
+        if now.has_the_places_of(&before) {
+            // Something is spread over more nodes, or fewer: no room decides anything by that.
+            return;
+        }
         for key in self.rooms.keys() {
             let Some(hosted) = self.rooms.get(&key) else { continue };
             let has_members = hosted.machine.members() > 0;
-            let owner = now.owner(hosted.slot);
-            let same = before.owner(hosted.slot) == owner
+            let owner = now.owner(&key.tenant, hosted.slot);
+            let same = before.owner(&key.tenant, hosted.slot) == owner
                 && owner.is_none_or(|o| before.incarnation(o) == now.incarnation(o));
             if has_members && !same {
                 self.core.tallies.changed(key.clone());
@@ -105,6 +140,11 @@ impl Shard {
         self.core.tallies.keep_nodes(|node| {
             now.incarnation(node).is_some() && before.incarnation(node) == now.incarnation(node)
         });
+        let stays_mine = |key: &RoomKey| {
+            let slot = Slot::of_room(&key.tenant, &key.room);
+            before.is_mine(&key.tenant, slot) && now.is_mine(&key.tenant, slot)
+        };
+        self.core.tallies.keep_rooms(Instant::now(), stays_mine);
         self.every_room(|room, around| room.view_changed(around));
     }
 
@@ -115,5 +155,71 @@ impl Shard {
         } else {
             self.every_room(|room, around| room.link_lost(around));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use ringway_ring::{Announcement, Membership};
+
+    use super::*;
+    use crate::shard::scene;
+    use crate::shard::tally::{EARLY, RoomTally};
+
+    /// The cluster is these nodes now.
+    fn place(shard: &mut Shard, nodes: &[&str]) {
+        let Placement { me, pool, .. } = &*shard.core.placement;
+        let mut membership = Membership::new();
+        for node in nodes {
+            membership.heard(Announcement::new(node.parse().unwrap(), 1, pool.clone(), String::new()), 0);
+        }
+        let tenants = shard.core.tenants.clone();
+        let placement = Placement::new(me.clone(), pool.clone(), membership.view(), &tenants);
+        shard.placed(Arc::new(placement));
+    }
+
+    /// So long ago `n2` said that it has seven members.
+    fn report(shard: &mut Shard, room: &RoomKey, ago: Duration) {
+        let RoomKey { tenant, room } = room.clone();
+        let tally = RoomTally { tenant, room, count: 7, users: None };
+        shard.core.tallies.report(&"n2".parse().unwrap(), tally, Instant::now() - ago);
+    }
+
+    /// A room that `n1` owns beside `n2`, and not where `n3` is too.
+    fn room_that_goes_to_a_third(shard: &mut Shard) -> RoomKey {
+        let mine = |shard: &Shard, room: &RoomKey| {
+            shard.core.placement.is_mine(&room.tenant, Slot::of_room(&room.tenant, &room.room))
+        };
+        let rooms = (0..1_000).map(|number| scene::room(&format!("r{number}")));
+        place(shard, &["n1", "n2", "n3"]);
+        let mut rooms: Vec<RoomKey> = rooms.filter(|room| !mine(shard, room)).collect();
+        place(shard, &["n1", "n2"]);
+        rooms.retain(|room| mine(shard, room));
+        rooms.swap_remove(0)
+    }
+
+    #[tokio::test]
+    async fn what_was_reported_before_a_room_had_another_owner_is_not_counted_after() {
+        let (mut shard, _) = scene::shard();
+        let room = room_that_goes_to_a_third(&mut shard);
+        report(&mut shard, &room, EARLY * 2);
+        place(&mut shard, &["n1", "n2"]);
+        assert_eq!(shard.core.tallies.elsewhere(&room), 7, "its owner stayed");
+        place(&mut shard, &["n1", "n2", "n3"]);
+        // All of them leave, which the third is told.
+        place(&mut shard, &["n1", "n2"]);
+        assert_eq!(shard.core.tallies.elsewhere(&room), 0);
+    }
+
+    #[tokio::test]
+    async fn who_saw_earlier_than_this_node_that_it_owns_a_room_is_counted() {
+        let (mut shard, _) = scene::shard();
+        let room = room_that_goes_to_a_third(&mut shard);
+        place(&mut shard, &["n1", "n2", "n3"]);
+        report(&mut shard, &room, Duration::ZERO);
+        place(&mut shard, &["n1", "n2"]);
+        assert_eq!(shard.core.tallies.elsewhere(&room), 7);
     }
 }

@@ -1,14 +1,12 @@
 //! Rooms come and go, and their live subjects are listened to while that is needed.
 
-use ringway_backplane::{Interest, Scope, Subscription};
-use ringway_config::SlowConsumer;
-use ringway_ring::Slot;
+use ringway_ring::KeyHash;
 
 use super::around::{Around, Real};
 use super::core::SWEEPS_OF_ALL;
-use super::rooms::{Hosted, Listening, Waiting};
-use super::{Command, RoomKey, Shard};
-use crate::room::{Replay, Room};
+use super::rooms::{Hosted, Listening, Waiting, replay};
+use super::{RoomKey, Shard};
+use crate::room::Room;
 
 /// When empty rooms are to be forgotten, so many that can't be are looked at in one go.
 const PASSED_OVER: usize = 8;
@@ -16,15 +14,18 @@ const PASSED_OVER: usize = 8;
 impl Shard {
     /// Makes sure that the room is here. `false`: there is no such tenant (any more).
     pub(super) fn host(&mut self, key: &RoomKey) -> bool {
-        if self.rooms.get(key).is_some() {
-            return true;
+        if let Some(hosted) = self.rooms.get(key) {
+            // A tenant that was removed may have come back as another.
+            if !(hosted.tenant.is_gone() && hosted.is_at_rest()) {
+                return true;
+            }
+            self.forget(key);
         }
         let Some(tenant) = self.core.here.get(&key.tenant) else { return false };
         let class = self.core.tenants.class_of(&key.room).clone();
-        let (replay, by_key) = (class.replay(), class.slow_consumer == SlowConsumer::Conflate);
-        let replay = Replay { messages: replay.messages as usize, age: replay.age, by_key };
-        let slot = Slot::of_room(&key.tenant, &key.room);
-        self.rooms.insert(key.clone(), Hosted::new(slot, tenant, class, Room::new(replay)));
+        let home = KeyHash::of_room(&key.tenant, &key.room);
+        let machine = Room::new(replay(&class));
+        self.rooms.insert(key.clone(), Hosted::new(home, tenant, class, machine));
         true
     }
 
@@ -37,7 +38,7 @@ impl Shard {
         let change = hosted.change();
         let wanted = hosted.machine.members() > 0
             || hosted.machine.is_holder()
-            || self.core.placement.is_mine(hosted.slot);
+            || self.core.placement.is_mine(&key.tenant, hosted.slot);
         let listens = !matches!(hosted.listening, Listening::No);
         let to_watch = !hosted.is_watched() && hosted.machine.keeps_publications();
         self.rooms.note(key, change);
@@ -49,34 +50,26 @@ impl Shard {
         }
     }
 
-    /// Listens to the room's live subject; [`Command::Listening`] says when it does.
+    /// Sees to it that the room is heard. Where nothing covers it yet, [`Command::Listening`](super::Command::Listening)
+    /// says when it is.
     pub(super) fn listen(&mut self, key: &RoomKey) {
         let Some(hosted) = self.rooms.get_mut(key) else { return };
         if !matches!(hosted.listening, Listening::No) {
             return;
         }
-        hosted.listening = Listening::Soon;
-        let scope = Scope::Room { slot: hosted.slot, tenant: key.tenant.clone(), room: key.room.clone() };
-        let interest = Interest { group: hosted.tenant.group.clone(), scope };
-        let (backplane, room) = (self.core.backplane.clone(), key.clone());
-        let (inbox, live) = (self.core.inbox.clone(), self.core.live.clone());
-        self.core.tasks.spawn(async move {
-            let subscription = backplane.subscribe(&interest, live).await.ok();
-            // A shard that has ended listens to nothing: dropped, the subscription ends.
-            drop(inbox.send(Command::Listening { room, subscription }).await);
-        });
+        let heard = self.core.interest.want(&hosted.tenant.group, hosted.slot, key);
+        hosted.listening = if heard { Listening::Yes } else { Listening::Soon };
     }
 
-    pub(super) fn listening(&mut self, key: &RoomKey, subscription: Option<Subscription>) {
+    /// A room of this name was heard when that was sent. Whether this one is, is asked: the other may have been forgotten
+    /// meanwhile, and then there is another word to come.
+    pub(super) fn listening(&mut self, key: &RoomKey) {
         let Some(hosted) = self.rooms.get_mut(key) else { return };
-        hosted.listening = match subscription {
-            Some(subscription) => {
-                self.core.metrics.subscriptions.inc();
-                Listening::Yes(subscription)
-            }
-            // The backplane was closed: the node is ending.
-            None => return,
-        };
+        let waits = matches!(hosted.listening, Listening::Soon);
+        if !waits || !self.core.interest.is_heard(&hosted.tenant.group, hosted.slot, key) {
+            return;
+        }
+        hosted.listening = Listening::Yes;
         for Waiting { conn, since, last } in std::mem::take(&mut hosted.waiting) {
             self.enter_room(&conn, key, since, last);
         }
@@ -92,6 +85,7 @@ impl Shard {
     /// Looks at some of the rooms that may have become needless, or keep what may be too old, and forgets those that
     /// nobody needs. Within [`SWEEPS_OF_ALL`] sweeps it has looked at each.
     pub(super) fn sweep(&mut self) {
+        self.tell_what_came();
         for key in self.rooms.take_watched(SWEEPS_OF_ALL as usize) {
             let Some(hosted) = self.rooms.get_mut(&key) else { continue };
             let (machine, mut around) = hosted.with(&mut self.core, &key);
@@ -108,6 +102,15 @@ impl Shard {
                 self.rooms.quiet(&key);
             }
         }
+    }
+
+    /// Tells what came and was wanted or not, where that may change what is listened to.
+    fn tell_what_came(&mut self) {
+        let came = self.core.came.take();
+        let of_group = |(tenant, slot, received, unwanted)| {
+            Some((self.core.group(&tenant)?, tenant, slot, received, unwanted))
+        };
+        self.core.interest.look(came.into_iter().filter_map(of_group));
     }
 
     /// Forgets the longest empty rooms, so many if there are, but none of which somebody waits for something: those
@@ -128,9 +131,71 @@ impl Shard {
     }
 
     fn forget(&mut self, key: &RoomKey) {
-        if self.rooms.get(key).is_some_and(|hosted| hosted.listening.is_yes()) {
-            self.core.metrics.subscriptions.dec();
+        if let Some(hosted) = self.rooms.get(key)
+            && !matches!(hosted.listening, Listening::No)
+        {
+            self.core.interest.unwant(&hosted.tenant.group, hosted.slot, key);
         }
         self.rooms.remove(key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use ringway_ring::Slot;
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::shard::{Command, scene};
+
+    const FAR: Duration = Duration::from_secs(30);
+
+    async fn word(shard: &mut Shard) -> Command {
+        timeout(FAR, shard.commands.recv()).await.expect("a room is heard soon").unwrap()
+    }
+
+    #[tokio::test]
+    async fn word_that_a_room_is_heard_is_not_believed_of_the_next_one_of_its_name() {
+        let (mut shard, _) = scene::shard();
+        let room = scene::room("a");
+        let host = |shard: &mut Shard| {
+            assert!(shard.host(&room));
+            shard.listen(&room);
+        };
+        let listening = |shard: &Shard| shard.rooms.get(&room).unwrap().listening;
+        host(&mut shard);
+        let late = word(&mut shard).await;
+        shard.forget(&room);
+        let slot = Slot::of_room(&room.tenant, &room.room);
+        assert!(!shard.core.interest.is_heard(&"shared".parse().unwrap(), slot, &room));
+        assert!(shard.host(&room));
+        shard.carry_out(late);
+        assert!(matches!(listening(&shard), Listening::No), "nobody asked for it");
+        // And where it was asked for again, the word on that is waited for.
+        shard.listen(&room);
+        let late = word(&mut shard).await;
+        shard.forget(&room);
+        host(&mut shard);
+        shard.carry_out(late);
+        assert!(matches!(listening(&shard), Listening::Soon));
+        let word = word(&mut shard).await;
+        shard.carry_out(word);
+        assert!(matches!(listening(&shard), Listening::Yes));
+    }
+
+    #[tokio::test]
+    async fn a_room_that_is_forgotten_before_it_is_heard_is_not_wanted_any_more() {
+        let (mut shard, _) = scene::shard();
+        let room = scene::room("a");
+        assert!(shard.host(&room));
+        shard.listen(&room);
+        assert!(matches!(shard.rooms.get(&room).unwrap().listening, Listening::Soon));
+        shard.forget(&room);
+        shard.core.tasks.close();
+        timeout(FAR, shard.core.tasks.wait()).await.expect("all work comes to its end");
+        assert!(shard.core.interest.is_idle(), "what was on its way has ended");
+        assert!(shard.commands.try_recv().is_err(), "nobody is told");
     }
 }

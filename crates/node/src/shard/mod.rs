@@ -21,8 +21,10 @@
 //! | `clients` | what connections want of rooms, in the order of their `guests` lanes |
 //! | `hosting` | rooms come and go; their live subjects are listened to |
 //! | `elsewhere` | what other nodes say and ask |
+//! | `configured` | rooms go by a new configuration |
 //! | `feed` | what may be left out of a room's publications for a member that is behind |
 //! | `shed` | rooms made lighter, where memory runs short or very many are empty |
+//! | `survey` | how busy rooms are, and what they are placed by |
 //! | `counting` | how many are in a room (`tally`: over all nodes) |
 //! | `around` | what a room's decisions become: frames, messages, questions, timers |
 //! | `quotas` | what a room's class limits, at its owner |
@@ -32,6 +34,7 @@ mod answers;
 mod around;
 mod clients;
 mod command;
+mod configured;
 mod core;
 mod counting;
 mod crowd;
@@ -45,6 +48,7 @@ mod rooms;
 #[cfg(test)]
 mod scene;
 mod shed;
+mod survey;
 mod tally;
 mod timers;
 
@@ -61,9 +65,11 @@ pub(crate) use self::core::Shared;
 use self::core::{Core, SWEEP_EVERY, TALLY_EVERY, Wake};
 pub(crate) use self::rooms::ROOM_WEIGHT;
 use self::rooms::{EMPTY_ROOMS, Rooms};
+use self::survey::Survey;
 pub(crate) use self::tally::RoomTally;
 use crate::memory::Kept;
 use crate::placement::Placement;
+use crate::standstill::Standstill;
 
 /// What waits for a shard at most; senders wait beyond that.
 const QUEUE: usize = 4_096;
@@ -78,6 +84,7 @@ pub(crate) type ShardHandle = mpsc::Sender<Command>;
 pub(crate) struct Shard {
     core: Core,
     rooms: Rooms,
+    survey: Survey,
     commands: mpsc::Receiver<Command>,
     live: mpsc::Receiver<LiveMessage>,
 }
@@ -93,12 +100,14 @@ impl Shard {
         let (handle, commands) = mpsc::channel(QUEUE);
         let (live_in, live) = mpsc::channel(QUEUE);
         let most_empty = EMPTY_ROOMS / shared.shards.max(1);
-        let core = Core::new(shared, placement, away, handle.clone(), live_in);
-        (Self { core, rooms: Rooms::new(kept, most_empty), commands, live }, handle)
+        shared.interest.add_shard(handle.clone(), live_in);
+        let core = Core::new(shared, placement, away, handle.clone());
+        let rooms = Rooms::new(kept, most_empty);
+        (Self { core, rooms, survey: Survey::new(), commands, live }, handle)
     }
 
-    /// Works until `end`, and no longer.
-    pub(crate) async fn run(mut self, end: CancellationToken) {
+    /// Works until `end`, and no longer; nor once another node has this one's name.
+    pub(crate) async fn run(mut self, end: CancellationToken, standstill: Arc<Standstill>) {
         let mut commands = Vec::with_capacity(PASS);
         let mut live = Vec::with_capacity(PASS);
         let sleep = tokio::time::sleep_until(Instant::now());
@@ -126,6 +135,9 @@ impl Shard {
                     _ = self.live.recv_many(&mut live, PASS) => {}
                     () = &mut sleep => {}
                 }
+            }
+            if !standstill.is_sure() && end.run_until_cancelled(standstill.sure()).await != Some(true) {
+                return;
             }
             for command in commands.drain(..) {
                 self.carry_out(command);
@@ -165,11 +177,12 @@ impl Shard {
             Command::Regranted(conn, grants) => self.regranted(&conn, &grants),
             Command::Asked(room, asked) => self.asked(&room, asked),
             Command::Answered { room, ask, result } => self.answered(&room, ask, result),
-            Command::Listening { room, subscription } => self.listening(&room, subscription),
+            Command::Listening { room } => self.listening(&room),
             Command::Counted { room, conn, id, result } => self.counted(&room, &conn, id, &result),
             Command::Tallied { from, tallies } => {
+                let now = Instant::now();
                 for tally in tallies {
-                    self.core.tallies.report(&from, tally);
+                    self.core.tallies.report(&from, tally, now);
                 }
             }
             Command::TallyLost(rooms) => {
@@ -178,10 +191,13 @@ impl Shard {
                 }
             }
             Command::Placed(placement) => self.placed(placement),
+            Command::Settled => self.core.new = false,
+            Command::Configured { tenants, placement } => self.configured(tenants, placement),
             Command::Link { up } => self.link(up),
             Command::Doubt => self.every_room(|room, around| room.back_from_cut(around)),
             // Whoever asked may be gone with the node.
             Command::Weigh { told } => drop(told.send(self.weigh())),
+            Command::Survey { bars, told } => drop(told.send(self.survey(bars))),
             Command::Lighten { order, told } => drop(told.send(self.lighten(order))),
         }
     }

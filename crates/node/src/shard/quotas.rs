@@ -22,6 +22,15 @@ impl Quotas {
             .then(|| Box::new(Quotas { limits, publish: unused(), bytes: unused() }))
     }
 
+    /// A room's class has changed. What was used of a rate stays used.
+    pub(crate) fn change(present: Option<Box<Quotas>>, class: &Class) -> Option<Box<Quotas>> {
+        let mut next = Quotas::of(class)?;
+        if let Some(present) = present {
+            (next.publish, next.bytes) = (present.publish, present.bytes);
+        }
+        Some(next)
+    }
+
     /// The most members.
     pub(crate) fn members(&self) -> Option<u64> {
         self.limits.members
@@ -57,4 +66,34 @@ pub(crate) fn let_through(
         }
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn class(limits: &str) -> Class {
+        let text = format!("gateway.auth = \"off\"\n[[classes]]\nrooms = \"**\"\n{limits}\n");
+        let config = ringway_config::Config::from_text(&text, "test.toml".as_ref(), &Default::default());
+        (**config.unwrap().tenants().class_of(&"r".parse().unwrap())).clone()
+    }
+
+    #[test]
+    fn what_a_room_has_used_stays_used_when_its_limits_change() {
+        let limited =
+            |burst| class(&format!("limits = {{ publish_per_second = 1, publish_burst = {burst} }}"));
+        let through = |quotas: &Option<Box<Quotas>>| {
+            let one = Spent { bytes: 1, publications: 1 };
+            (0..100).take_while(|_| quotas.as_ref().is_none_or(|quotas| quotas.take(one).is_ok())).count()
+        };
+        let quotas = Quotas::of(&limited(10));
+        assert_eq!(through(&quotas), 10);
+        let quotas = Quotas::change(quotas, &limited(2));
+        assert_eq!(through(&quotas), 0);
+        let quotas = Quotas::change(quotas, &limited(14));
+        assert_eq!(through(&quotas), 4);
+        let quotas = Quotas::change(quotas, &class(""));
+        assert!(quotas.is_none() && through(&quotas) == 100);
+        assert_eq!(through(&Quotas::change(quotas, &limited(3))), 3);
+    }
 }

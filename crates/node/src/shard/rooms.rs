@@ -3,29 +3,30 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
-use ringway_backplane::Subscription;
 use ringway_config::Class;
 use ringway_edge::Policy;
 use ringway_protocol::frame::Position;
-use ringway_ring::Slot;
+use ringway_ring::{KeyHash, Slot};
 
 use super::around::{Around, Real};
 use super::command::RoomKey;
 use super::core::Core;
 use super::feed::{self, RoomFeed};
 use super::quotas::Quotas;
+use super::survey::Pace;
 use crate::conn::ConnRef;
 use crate::memory::Kept;
-use crate::room::Room;
+use crate::placement::AtHome;
+use crate::room::{Replay, Room};
 use crate::tenant::TenantHere;
 
-/// What a room weighs beside what it keeps, in bytes: itself, its names, its places in the tables, its subscription in
-/// a process alone, rounded up. What a client of NATS has for a subscription comes on top, and isn't counted.
+/// What a room weighs beside what it keeps, in bytes: itself, its names, its places in the tables and in what is listened
+/// to, rounded up. What a client of NATS has for a subscription comes on top, and isn't counted.
 pub(crate) const ROOM_WEIGHT: usize = 1_300;
 
 /// Rooms of a node that are remembered though they have no members and keep no publications: of each their number is all
 /// there is, and whoever joins and leaves makes more of them. Beyond, the longest empty ones are forgotten early.
-/// Over NATS each takes some 6.5 KB.
+/// Where each has a subscription of its own, in slots of other nodes, it takes some 5 KB more over NATS.
 pub(crate) const EMPTY_ROOMS: usize = 32_768;
 
 /// So many places in an order of rooms may always be out of date.
@@ -34,6 +35,11 @@ const OUT_OF_DATE: usize = 64;
 /// A room on this node.
 pub(crate) struct Hosted {
     pub(crate) slot: Slot,
+    /// What it is placed by.
+    pub(crate) home: KeyHash,
+    at_home: AtHome,
+    /// How busy it is.
+    pub(super) pace: Pace,
     pub(crate) tenant: Arc<TenantHere>,
     pub(crate) class: Arc<Class>,
     /// What may become of its publications where a member is behind.
@@ -62,18 +68,18 @@ pub(crate) struct Waiting {
     pub(crate) last: Option<u32>,
 }
 
-/// The subscription to a room's live subject.
-#[derive(Debug)]
+/// Whether a room's live subject is listened to: [`Interests`](crate::interest::Interests) sees to it.
+#[derive(Debug, Clone, Copy)]
 pub(crate) enum Listening {
     No,
     /// Asked for, not there yet.
     Soon,
-    Yes(#[expect(dead_code, reason = "held: dropped, it ends")] Subscription),
+    Yes,
 }
 
 impl Listening {
-    pub(crate) fn is_yes(&self) -> bool {
-        matches!(self, Listening::Yes(_))
+    pub(crate) fn is_yes(self) -> bool {
+        matches!(self, Listening::Yes)
     }
 }
 
@@ -88,9 +94,17 @@ pub(crate) struct Change {
 }
 
 impl Hosted {
-    pub(crate) fn new(slot: Slot, tenant: Arc<TenantHere>, class: Arc<Class>, machine: Room<Real>) -> Self {
+    pub(crate) fn new(
+        home: KeyHash,
+        tenant: Arc<TenantHere>,
+        class: Arc<Class>,
+        machine: Room<Real>,
+    ) -> Self {
         Hosted {
-            slot,
+            slot: home.slot(),
+            home,
+            at_home: AtHome::default(),
+            pace: Pace::default(),
             tenant,
             policy: feed::policy(class.slow_consumer),
             quotas: Quotas::of(&class),
@@ -105,6 +119,24 @@ impl Hosted {
         }
     }
 
+    /// It is of this class from now on. [`Rooms::note`] is to hear what [`change`](Self::change) says after it.
+    pub(crate) fn set_class(&mut self, class: Arc<Class>) {
+        let policy = feed::policy(class.slow_consumer);
+        if policy != self.policy {
+            // What was sent may be left out, or not, as it was when it was sent.
+            self.feed = None;
+        }
+        if policy == Some(Policy::Conflate) && self.policy != policy {
+            self.machine.connections().for_each(|conn| conn.outbound.keep_fresh());
+        }
+        self.policy = policy;
+        // Over how many nodes it is spread, its class says.
+        self.at_home = AtHome::default();
+        self.quotas = Quotas::change(self.quotas.take(), &class);
+        self.machine.set_replay(replay(&class), crate::clock::wall_ms());
+        self.class = class;
+    }
+
     /// The room, and what is around it for the length of a call. [`Rooms::note`] is to hear what
     /// [`change`](Self::change) says after it.
     pub(crate) fn with<'a>(
@@ -112,8 +144,9 @@ impl Hosted {
         core: &'a mut Core,
         key: &'a RoomKey,
     ) -> (&'a mut Room<Real>, Around<'a>) {
-        let Hosted { slot, tenant, class, policy, feed, machine, .. } = self;
-        (machine, Around { core, key, slot: *slot, tenant, class, policy: *policy, feed })
+        let Hosted { slot, home, at_home, tenant, class, policy, feed, machine, .. } = self;
+        let (slot, home, policy) = (*slot, *home, *policy);
+        (machine, Around { core, key, slot, home, at_home, tenant, class, policy, feed })
     }
 
     /// What the last call has changed.
@@ -142,6 +175,12 @@ impl Hosted {
     pub(crate) fn is_at_rest(&self) -> bool {
         self.waiting.is_empty() && !matches!(self.listening, Listening::Soon) && self.machine.is_at_rest()
     }
+}
+
+/// What a room of this class remembers.
+pub(crate) fn replay(class: &Class) -> Replay {
+    let ringway_config::Replay { messages, age, by_key } = class.replay();
+    Replay { messages: messages as usize, age, by_key }
 }
 
 /// A shard's rooms, which of them are to be looked at, and what they weigh together.
@@ -175,6 +214,10 @@ impl Rooms {
 
     pub(crate) fn get(&self, key: &RoomKey) -> Option<&Hosted> {
         self.by_key.get(key).map(|hosted| &**hosted)
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (&RoomKey, &mut Hosted)> {
+        self.by_key.iter_mut().map(|(key, hosted)| (key, &mut **hosted))
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&RoomKey, &Hosted)> {
@@ -307,7 +350,6 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::room::Replay;
 
     fn key(number: u64) -> RoomKey {
         RoomKey { tenant: "acme".parse().unwrap(), room: format!("r{number}").parse().unwrap() }
@@ -316,7 +358,8 @@ mod tests {
     fn hosted() -> Hosted {
         let class = Arc::new(Class::everything());
         let machine = Room::new(Replay { messages: 10, age: Duration::from_secs(30), by_key: false });
-        Hosted::new(Slot::new(0).unwrap(), TenantHere::for_test("acme"), class, machine)
+        let home = KeyHash::of_room(&key(0).tenant, &key(0).room);
+        Hosted::new(home, TenantHere::for_test("acme"), class, machine)
     }
 
     #[test]

@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 
 use super::{RoomKey, Shard, Shared};
 use crate::conn::{Conn, ConnRef, Who};
+use crate::interest::Interests;
 use crate::memory::Kept;
 use crate::metrics::NodeMetrics;
 use crate::placement::Placement;
@@ -26,23 +27,23 @@ pub(super) const SHARDS: usize = 32;
 pub(super) fn shard() -> (Shard, Arc<Kept>) {
     let tenants = Config::dev(([127, 0, 0, 1], 0).into(), 1).config.tenants();
     let metrics = NodeMetrics::register(&mut Registry::default());
+    let (me, pool) = ("n1".parse().unwrap(), "shared".parse().unwrap());
+    let placement = Arc::new(Placement::new(me, pool, Arc::new(View::default()), &tenants));
+    let (backplane, metrics, tasks) = (Hub::new().attach("n1"), Arc::new(metrics), TaskTracker::new());
+    let interest = Interests::new(backplane.clone(), metrics.clone(), tasks.clone(), placement.clone());
     let shared = Shared {
-        backplane: Hub::new().attach("n1"),
+        backplane,
         here: Arc::new(TenantsHere::new(tenants.clone(), metrics.by_tenant.clone())),
         tenants,
-        metrics: Arc::new(metrics),
-        tasks: TaskTracker::new(),
+        metrics,
+        tasks,
         shards: SHARDS,
         live_count: crate::live_count::LiveCount::default(),
         started: Instant::now(),
-    };
-    let placement = Placement {
-        me: "n1".parse().unwrap(),
-        pool: "shared".parse().unwrap(),
-        view: Arc::new(View::default()),
+        interest: Arc::new(interest),
     };
     let kept = Arc::<Kept>::default();
-    (Shard::new(shared, Arc::new(placement), false, kept.clone()).0, kept)
+    (Shard::new(shared, placement, false, kept.clone()).0, kept)
 }
 
 pub(super) fn room(name: &str) -> RoomKey {
@@ -63,6 +64,7 @@ pub(super) async fn connection() -> (ConnRef, (TcpStream, Reader)) {
         format: ringway_protocol::codec::Format::Json,
         grants: ringway_auth::Grants::all(),
         expires: None,
+        home: crate::moves::Home::nowhere(),
     };
     (Conn::new(who, outbound, 10), (client, reader))
 }

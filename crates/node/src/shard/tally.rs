@@ -5,14 +5,20 @@
 //! lost, or an owner that changes, costs a repetition and nothing else.
 
 use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
 use ringway_ring::NodeId;
+use tokio::time::Instant;
 
 use super::command::RoomKey;
 pub(crate) use ringway_backplane::message::RoomTally;
 
 /// A room with more different users than this on a node is counted by connections alone there.
 const USERS_TOLD: usize = 1_000;
+
+/// Who tells a node of a room that it doesn't own may be ahead of it, in knowing that it does: by no more than this. What was
+/// told longer before is of an earlier time as owner, and may have changed since without a word to this node.
+pub(super) const EARLY: Duration = Duration::from_secs(10);
 
 /// How many rooms' numbers go to their owner as one question: 8 KB of user hashes each at most.
 pub(crate) const TALLIES_A_QUESTION: usize = 64;
@@ -21,13 +27,28 @@ pub(crate) const TALLIES_A_QUESTION: usize = 64;
 #[derive(Debug, Default)]
 pub(crate) struct Tallies {
     /// Of rooms that this node owns: what others reported.
-    reported: HashMap<RoomKey, HashMap<NodeId, Report>>,
+    reported: HashMap<RoomKey, Reports>,
     /// Rooms whose owner doesn't know this node's present number.
     untold: HashSet<RoomKey>,
 }
 
+/// What others reported of one room.
+#[derive(Debug, Default)]
+struct Reports {
+    by_node: HashMap<NodeId, Report>,
+    /// The survey that last looked at it.
+    surveyed: u32,
+}
+
+impl Reports {
+    fn count(&self) -> u64 {
+        self.by_node.values().map(|report| report.count).sum()
+    }
+}
+
 #[derive(Debug)]
 struct Report {
+    came: Instant,
     count: u64,
     /// Hashes of the users; none: too many to tell.
     users: Option<Vec<u64>>,
@@ -63,12 +84,12 @@ pub(crate) fn own<'a>(key: &RoomKey, members: impl Iterator<Item = Option<&'a st
 
 impl Tallies {
     /// Another node's report. Nought deletes.
-    pub(crate) fn report(&mut self, from: &NodeId, tally: RoomTally) {
+    pub(crate) fn report(&mut self, from: &NodeId, tally: RoomTally, now: Instant) {
         let key = RoomKey { tenant: tally.tenant, room: tally.room };
         if tally.count == 0 {
-            if let Some(nodes) = self.reported.get_mut(&key) {
-                nodes.remove(from);
-                if nodes.is_empty() {
+            if let Some(reports) = self.reported.get_mut(&key) {
+                reports.by_node.remove(from);
+                if reports.by_node.is_empty() {
                     self.reported.remove(&key);
                 }
             }
@@ -77,14 +98,15 @@ impl Tallies {
         self.reported
             .entry(key)
             .or_default()
-            .insert(from.clone(), Report { count: tally.count, users: tally.users });
+            .by_node
+            .insert(from.clone(), Report { came: now, count: tally.count, users: tally.users });
     }
 
     /// The room's number over all nodes, with this node's own.
     pub(crate) fn total(&self, own: &RoomTally, key: &RoomKey) -> Count {
         let mut connections = own.count;
         let mut users: Option<HashSet<u64>> = own.users.as_ref().map(|u| u.iter().copied().collect());
-        for report in self.reported.get(key).into_iter().flat_map(HashMap::values) {
+        for report in self.reported.get(key).into_iter().flat_map(|reports| reports.by_node.values()) {
             connections += report.count;
             match (&mut users, &report.users) {
                 (Some(all), Some(more)) => all.extend(more),
@@ -96,7 +118,26 @@ impl Tallies {
 
     /// Connections in the room on other nodes, as far as they told this one.
     pub(crate) fn elsewhere(&self, key: &RoomKey) -> u64 {
-        self.reported.get(key).into_iter().flat_map(HashMap::values).map(|report| report.count).sum()
+        self.reported.get(key).map_or(0, Reports::count)
+    }
+
+    /// The next so many rooms that others are in, and how many connections: none that the survey of this number has had
+    /// before. `passed`: so many places of the table were looked at before. How many are looked at now; fewer than `most`:
+    /// those were the last.
+    pub(crate) fn survey(
+        &mut self,
+        number: u32,
+        (passed, most): (usize, usize),
+        mut each: impl FnMut(&RoomKey, u64),
+    ) -> usize {
+        let mut looked_at = 0;
+        for (key, reports) in self.reported.iter_mut().skip(passed).take(most) {
+            looked_at += 1;
+            if std::mem::replace(&mut reports.surveyed, number) != number {
+                each(key, reports.count());
+            }
+        }
+        looked_at
     }
 
     /// This node's number in the room has changed, or its owner has.
@@ -108,11 +149,23 @@ impl Tallies {
         std::mem::take(&mut self.untold)
     }
 
+    /// Owners of rooms have changed: of those that this node doesn't `stay` the owner of, what was reported long ago is
+    /// forgotten. Whoever has members tells them again.
+    pub(crate) fn keep_rooms(&mut self, now: Instant, stays: impl Fn(&RoomKey) -> bool) {
+        let is_old = |report: &Report| now.saturating_duration_since(report.came) >= EARLY;
+        self.reported.retain(|key, reports| {
+            if reports.by_node.values().any(is_old) && !stays(key) {
+                reports.by_node.retain(|_, report| !is_old(report));
+            }
+            !reports.by_node.is_empty()
+        });
+    }
+
     /// Forgets what nodes that `is_there` denies have reported.
     pub(crate) fn keep_nodes(&mut self, is_there: impl Fn(&NodeId) -> bool) {
-        self.reported.retain(|_, nodes| {
-            nodes.retain(|node, _| is_there(node));
-            !nodes.is_empty()
+        self.reported.retain(|_, reports| {
+            reports.by_node.retain(|node, _| is_there(node));
+            !reports.by_node.is_empty()
         });
     }
 }
@@ -136,7 +189,7 @@ mod tests {
     #[test]
     fn a_user_on_two_nodes_counts_once_and_both_connections_do() {
         let mut tallies = Tallies::default();
-        tallies.report(&node("b"), tally(&[Some("ann"), Some("bob"), None]));
+        tallies.report(&node("b"), tally(&[Some("ann"), Some("bob"), None]), Instant::now());
         let here = tally(&[Some("ann"), Some("ann")]);
         assert_eq!(tallies.total(&here, &key()), Count { connections: 5, users: Some(2) });
     }
@@ -145,10 +198,10 @@ mod tests {
     fn the_last_report_of_a_node_holds_and_nought_deletes_it() {
         let mut tallies = Tallies::default();
         let nobody = tally(&[]);
-        tallies.report(&node("b"), tally(&[None; 7]));
-        tallies.report(&node("b"), tally(&[None; 2]));
+        tallies.report(&node("b"), tally(&[None; 7]), Instant::now());
+        tallies.report(&node("b"), tally(&[None; 2]), Instant::now());
         assert_eq!(tallies.total(&nobody, &key()).connections, 2);
-        tallies.report(&node("b"), tally(&[]));
+        tallies.report(&node("b"), tally(&[]), Instant::now());
         assert_eq!(tallies.total(&nobody, &key()).connections, 0);
         assert!(tallies.reported.is_empty());
     }
@@ -156,8 +209,8 @@ mod tests {
     #[test]
     fn a_node_that_left_is_not_counted() {
         let mut tallies = Tallies::default();
-        tallies.report(&node("b"), tally(&[None; 3]));
-        tallies.report(&node("c"), tally(&[None; 4]));
+        tallies.report(&node("b"), tally(&[None; 3]), Instant::now());
+        tallies.report(&node("c"), tally(&[None; 4]), Instant::now());
         tallies.keep_nodes(|n| n.as_str() == "c");
         assert_eq!(tallies.total(&tally(&[]), &key()).connections, 4);
     }

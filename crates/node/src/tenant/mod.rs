@@ -5,15 +5,17 @@
 mod counts;
 mod usage;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use parking_lot::Mutex;
 use ringway_config::{Tenant, Tenants};
-use ringway_protocol::{GroupId, TenantId};
+use ringway_protocol::{GroupId, PoolId, TenantId};
 use ringway_ring::{TENANTS_TOLD, TenantUse};
+use tokio::sync::Notify;
 
 use crate::placement::Placement;
 
@@ -28,30 +30,60 @@ pub(crate) struct TenantHere {
     pub(crate) group: GroupId,
     pub(crate) counts: TenantCounts,
     pub(crate) usage: Usage,
+    gone: AtomicBool,
 }
 
 /// All that are known here.
 pub(crate) struct TenantsHere {
-    configured: Tenants,
     counts: CountsByTenant,
-    here: Mutex<HashMap<TenantId, Arc<TenantHere>>>,
+    here: Mutex<Here>,
+    /// One came whose group isn't among those of the pool.
+    stranger: Notify,
+}
+
+/// What the configuration says, and who is here: changed together.
+struct Here {
+    configured: Tenants,
+    /// The groups of the pool's tenants.
+    groups: HashSet<GroupId>,
+    tenants: HashMap<TenantId, Arc<TenantHere>>,
+}
+
+/// What a new configuration means for connections of tenants that are here.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Changed {
+    /// Some may be in more rooms, or fewer.
+    pub(crate) rooms: bool,
+    /// The tenant of some is gone.
+    pub(crate) gone: bool,
+}
+
+impl TenantHere {
+    /// It was removed from the configuration: its connections are being closed, its rooms forgotten.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::Acquire)
+    }
 }
 
 impl TenantsHere {
     pub(crate) fn new(configured: Tenants, counts: CountsByTenant) -> Self {
-        Self { configured, counts, here: Mutex::default() }
+        let here = Here { configured, groups: HashSet::new(), tenants: HashMap::new() };
+        Self { counts, here: Mutex::new(here), stranger: Notify::new() }
     }
 
-    /// The tenant of this name; none: there is no such tenant (any more).
+    /// The tenant of this name; none: there is no such tenant (any more, or yet).
     pub(crate) fn get(&self, id: &TenantId) -> Option<Arc<TenantHere>> {
-        let configured = self.configured.get(id)?;
-        Some(
-            self.here
-                .lock()
-                .entry(configured.id.clone())
-                .or_insert_with(|| self.new_one(&configured))
-                .clone(),
-        )
+        let mut here = self.here.lock();
+        if let Some(tenant) = here.tenants.get(id).filter(|tenant| !tenant.is_gone()) {
+            return Some(tenant.clone());
+        }
+        let configured = here.configured.get(id)?;
+        let tenant = self.new_one(&configured);
+        if !here.groups.contains(&tenant.group) {
+            self.stranger.notify_one();
+        }
+        here.tenants.insert(tenant.id.clone(), tenant.clone());
+        Some(tenant)
     }
 
     fn new_one(&self, tenant: &Tenant) -> Arc<TenantHere> {
@@ -60,13 +92,46 @@ impl TenantsHere {
             group: tenant.group.clone(),
             counts: self.counts.of(&tenant.id),
             usage: Usage::new(tenant.limits),
+            gone: AtomicBool::new(false),
         })
+    }
+
+    /// Other settings hold from now on. `groups`: those of the pool's tenants.
+    pub(crate) fn configure(&self, configured: Tenants, groups: HashSet<GroupId>) -> Changed {
+        let mut here = self.here.lock();
+        let mut changed = Changed::default();
+        for tenant in here.tenants.values() {
+            // One that was removed and came back in another group is another tenant.
+            let present = configured.get(&tenant.id).filter(|present| present.group == tenant.group);
+            if let Some(present) = &present {
+                changed.rooms |= tenant.usage.limits().rooms != present.limits.rooms;
+                tenant.usage.set_limits(present.limits);
+            }
+            tenant.gone.store(present.is_none(), Ordering::Release);
+            changed.gone |= present.is_none();
+        }
+        (here.configured, here.groups) = (configured, groups);
+        changed
+    }
+
+    /// The groups that a node has to listen in: those of the pool's tenants, and of whoever else has connections or rooms
+    /// here.
+    pub(crate) fn groups(&self) -> HashSet<GroupId> {
+        let here = self.here.lock();
+        here.groups.iter().cloned().chain(here.tenants.values().map(|tenant| tenant.group.clone())).collect()
+    }
+
+    /// Waits until somebody comes whose group isn't among those of the pool's tenants.
+    pub(crate) async fn stranger(&self) {
+        self.stranger.notified().await;
     }
 
     /// Forgets those that nobody uses, unless forgetting would give them a fresh start. To be called every second or so:
     /// where any name is a tenant, names come from clients.
     pub(crate) fn tidy(&self) {
-        self.here.lock().retain(|_, tenant| Arc::strong_count(tenant) > 1 || !tenant.usage.tidy());
+        let mut here = self.here.lock();
+        here.tenants
+            .retain(|_, tenant| Arc::strong_count(tenant) > 1 || (!tenant.usage.tidy() && !tenant.is_gone()));
     }
 
     /// What the other nodes are told of, sorted by tenant. To be called twice a second.
@@ -84,8 +149,12 @@ impl TenantsHere {
 
     /// Renews what the others leave to this node, by what they have told.
     pub(crate) fn renew_shares(&self, placement: &Placement) {
-        let nodes = placement.view.nodes().filter(|node| node.pool == placement.pool).count();
+        let nodes_of = |pool: &PoolId| placement.view.nodes().filter(|node| node.pool == *pool).count();
+        let own = nodes_of(&placement.pool);
         for tenant in self.all().iter().filter(|tenant| tenant.usage.is_shared()) {
+            let pool = placement.pool_of(&tenant.id);
+            // Where another pool serves it, this node is one more for as long as some of its members are here.
+            let nodes = if *pool == placement.pool { own } else { nodes_of(pool) + 1 };
             let elsewhere = placement.view.used_by(&tenant.id, Some(&placement.me));
             tenant.usage.renew_shares(nodes, &elsewhere);
         }
@@ -93,7 +162,7 @@ impl TenantsHere {
 
     /// Those that are known now.
     pub(crate) fn all(&self) -> Vec<Arc<TenantHere>> {
-        self.here.lock().values().cloned().collect()
+        self.here.lock().tenants.values().cloned().collect()
     }
 }
 
@@ -116,13 +185,64 @@ impl TenantHere {
 
 impl fmt::Debug for TenantsHere {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TenantsHere").field("here", &self.here.lock().len()).finish_non_exhaustive()
+        f.debug_struct("TenantsHere").field("here", &self.here.lock().tenants.len()).finish_non_exhaustive()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn tenants(text: &str) -> Tenants {
+        let text = format!("[gateway]\nauth = \"off\"\n{text}");
+        let config = ringway_config::Config::from_text(&text, "r.toml".as_ref(), &Default::default());
+        config.unwrap().tenants()
+    }
+
+    fn groups(names: &[&str]) -> HashSet<GroupId> {
+        names.iter().map(|name| name.parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn a_tenant_that_is_removed_is_gone_until_it_comes_back_and_in_another_group_it_is_another() {
+        const ACME: &str = "[tenants.acme]\n";
+        let here = TenantsHere::new(tenants(ACME), CountsByTenant::default());
+        let id = "acme".parse().unwrap();
+        let acme = here.get(&id).unwrap();
+        let limited = "[tenants.acme]\nlimits = { connections = 7, rooms = 3 }\n";
+        let changed = here.configure(tenants(limited), groups(&["shared"]));
+        assert_eq!(changed, Changed { rooms: true, gone: false });
+        assert_eq!(acme.usage.limits().connections, Some(7));
+        let changed = here.configure(tenants("[tenants.other]\n"), groups(&["shared"]));
+        assert_eq!(changed, Changed { rooms: false, gone: true });
+        assert!(acme.is_gone() && here.get(&id).is_none());
+        here.tidy();
+        here.configure(tenants(ACME), groups(&["shared"]));
+        assert!(!acme.is_gone() && Arc::ptr_eq(&acme, &here.get(&id).unwrap()));
+        here.configure(tenants("[tenants.acme]\ngroup = \"new\"\n"), groups(&["new"]));
+        let other = here.get(&id).unwrap();
+        assert!(acme.is_gone() && !other.is_gone() && other.group.as_str() == "new");
+        drop(other);
+        here.configure(tenants("[tenants.other]\n"), groups(&[]));
+        here.tidy();
+        assert!(here.all().is_empty());
+    }
+
+    #[tokio::test]
+    async fn whose_group_isnt_the_pools_is_noticed() {
+        let text = "[tenants.acme]\n[tenants.far]\npool = \"own\"\n";
+        let here = TenantsHere::new(tenants(text), CountsByTenant::default());
+        here.configure(tenants(text), groups(&["shared"]));
+        let _acme = here.get(&"acme".parse().unwrap()).unwrap();
+        assert_eq!(here.groups(), groups(&["shared"]));
+        assert!(futures_util::FutureExt::now_or_never(here.stranger()).is_none());
+        let far = here.get(&"far".parse().unwrap()).unwrap();
+        here.stranger().await;
+        assert_eq!(here.groups(), groups(&["shared", "own"]));
+        drop(far);
+        here.tidy();
+        assert_eq!(here.groups(), groups(&["shared"]));
+    }
 
     #[test]
     fn of_too_many_tenants_those_nearest_to_a_limit_are_told_and_in_order() {

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use ringway_auth::{Grants, Mode, Ticket};
 use ringway_backplane::memory::Hub;
 use ringway_config::{Config, Environment};
-use ringway_node::{Node, NodeMetrics, NodeParts, NodeSettings};
+use ringway_node::{Configured, Node, NodeMetrics, NodeParts, NodeSettings};
 use ringway_protocol::codec::{self, Format};
 use ringway_protocol::frame::ClientFrame;
 use ringway_telemetry::Metrics;
@@ -17,6 +17,7 @@ use ringway_testkit::metrics::Scrape;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::watch;
 
 /// What the kernel holds for a connection is made as small as it lets us, so that a client that doesn't read is behind
 /// after some kilobytes.
@@ -52,10 +53,12 @@ impl House {
             open: true,
         };
         let (hub, metrics) = (Hub::new(), Metrics::new("test"));
+        let configured =
+            Configured { tenants: config.tenants(), keys: Arc::default(), placement: config.placement };
+        let configured = watch::channel(Arc::new(configured)).1;
         let parts = NodeParts {
             backplane: hub.attach("n1"),
-            tenants: config.tenants(),
-            keys: Arc::default(),
+            configured,
             secret: b"a secret for tests, long enough for a key".as_slice().into(),
             metrics: metrics.register(&[], NodeMetrics::register),
             listener: None,

@@ -1,7 +1,6 @@
 //! Real nodes on one hub, and clients that speak bytes to them, with tickets of the test's own.
 #![allow(dead_code, clippy::unwrap_used, reason = "each test uses its part")]
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,15 +8,17 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use prometheus_client::registry::Registry;
 use ringway_auth::{Grants, Mode, Ticket, TicketKey};
+use ringway_backplane::Backplane;
 use ringway_backplane::memory::Hub;
 use ringway_config::Config;
-use ringway_node::{Node, NodeMetrics, NodeParts, NodeSettings};
+use ringway_node::{Configured, Node, NodeMetrics, NodeParts, NodeSettings};
 use ringway_protocol::RoomName;
 use ringway_protocol::codec::Format;
 use ringway_ring::Slot;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 
 /// For what should happen soon.
 const FAR: Duration = Duration::from_secs(30);
@@ -37,6 +38,8 @@ pub(crate) struct World {
 pub(crate) struct Here {
     pub(crate) node: Node,
     metrics: Registry,
+    /// What it has from the configuration: a new value holds from then on.
+    pub(crate) configured: watch::Sender<Arc<Configured>>,
 }
 
 impl World {
@@ -60,6 +63,11 @@ impl World {
         world
     }
 
+    /// One more node, in whichever pool. Who was there needn't see it yet.
+    pub(crate) async fn add(&mut self, config: &str, name: &str, pool: &str) {
+        self.nodes.push(Here::start_in(pool, &self.hub, config, name).await);
+    }
+
     /// The first node.
     pub(crate) fn node(&self) -> &Here {
         &self.nodes[0]
@@ -79,13 +87,23 @@ impl World {
 }
 
 impl Here {
-    async fn start(hub: &Hub, config: &str, name: &str) -> Here {
-        let text = format!("[gateway]\nauth = \"off\"\n{config}");
-        let config = Config::from_text(&text, std::path::Path::new("ringway.toml"), &Default::default());
-        let config = config.unwrap_or_else(|error| panic!("{error}"));
+    pub(crate) async fn start(hub: &Hub, config: &str, name: &str) -> Here {
+        Here::start_in("shared", hub, config, name).await
+    }
+
+    pub(crate) async fn start_in(pool: &str, hub: &Hub, config: &str, name: &str) -> Here {
+        Here::over_in(pool, hub.attach(name), config, name).await
+    }
+
+    /// A node over a backplane of its own.
+    pub(crate) async fn over(backplane: Arc<dyn Backplane>, config: &str, name: &str) -> Here {
+        Here::over_in("shared", backplane, config, name).await
+    }
+
+    async fn over_in(pool: &str, backplane: Arc<dyn Backplane>, config: &str, name: &str) -> Here {
         let settings = NodeSettings {
             id: name.parse().unwrap(),
-            pool: "shared".parse().unwrap(),
+            pool: pool.parse().unwrap(),
             advertise: None,
             public_url: None,
             weight: 1,
@@ -94,15 +112,24 @@ impl Here {
             open: true,
         };
         let mut metrics = Registry::with_prefix("ringway");
+        let configured = watch::Sender::new(Arc::new(configured(config)));
         let parts = NodeParts {
-            backplane: hub.attach(name),
-            tenants: config.tenants(),
-            keys: Arc::new(HashMap::new()),
+            backplane,
+            configured: configured.subscribe(),
             secret: SECRET.into(),
             metrics: NodeMetrics::register(&mut metrics),
             listener: Some(TcpListener::bind("127.0.0.1:0").await.unwrap()),
         };
-        Here { node: Node::start(settings, parts).await.unwrap(), metrics }
+        Here { node: Node::start(settings, parts).await.unwrap(), metrics, configured }
+    }
+
+    /// Hands it another configuration.
+    pub(crate) fn configure(&self, config: &str) {
+        self.configure_with(configured(config));
+    }
+
+    pub(crate) fn configure_with(&self, configured: Configured) {
+        self.configured.send_replace(Arc::new(configured));
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -130,8 +157,18 @@ impl Here {
 
     /// As a gateway does it; its refusal is the whole answer.
     pub(crate) async fn try_connect(&self, user: Option<&str>) -> Result<Client, String> {
+        self.try_connect_with(&ticket(user)).await
+    }
+
+    /// Of another tenant than acme.
+    pub(crate) async fn try_connect_of(&self, tenant: &str, user: Option<&str>) -> Result<Client, String> {
+        self.try_connect_with(&Ticket { tenant: tenant.parse().unwrap(), ..ticket(user) }).await
+    }
+
+    /// With whatever ticket.
+    pub(crate) async fn try_connect_with(&self, ticket: &Ticket) -> Result<Client, String> {
         let mut client = Client(TcpStream::connect(self.address()).await.unwrap(), Vec::new());
-        client.0.write_all(&hop(user)).await.unwrap();
+        client.0.write_all(&hop_with(ticket)).await.unwrap();
         let head = client.head().await;
         if !head.starts_with("HTTP/1.1 101") {
             return Err(head);
@@ -140,6 +177,14 @@ impl Here {
         assert_eq!(hello["t"], "hello");
         Ok(client)
     }
+}
+
+/// A node's part of a configuration.
+pub(crate) fn configured(config: &str) -> Configured {
+    let text = format!("[gateway]\nauth = \"off\"\n{config}");
+    let config = Config::from_text(&text, std::path::Path::new("ringway.toml"), &Default::default());
+    let config = config.unwrap_or_else(|error| panic!("{error}"));
+    Configured { tenants: config.tenants(), keys: Arc::default(), placement: config.placement }
 }
 
 pub(crate) fn ticket(user: Option<&str>) -> Ticket {
@@ -171,7 +216,11 @@ pub(crate) fn sealed(user: Option<&str>) -> String {
 
 /// A gateway's upgrade.
 pub(crate) fn hop(user: Option<&str>) -> Vec<u8> {
-    let ticket = sealed(user);
+    hop_with(&ticket(user))
+}
+
+pub(crate) fn hop_with(ticket: &Ticket) -> Vec<u8> {
+    let ticket = TicketKey::new(SECRET).seal(ticket);
     upgrade("/v1/ws", &format!("Ringway-Hop: 1; tunnel\r\nRingway-Ticket: {ticket}\r\n"))
 }
 

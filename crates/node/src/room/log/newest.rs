@@ -22,8 +22,6 @@ pub(super) struct Newest {
     /// The offset of each key's entry; the keys themselves are in `entries`.
     offsets: HashTable<u64>,
     hasher: RandomState,
-    /// It began anew without having asked the owner, who may have what this node hasn't.
-    pub(super) short: bool,
     pub(super) replaced: Replaced,
 }
 
@@ -38,7 +36,6 @@ impl Newest {
             entries: BTreeMap::new(),
             offsets: HashTable::new(),
             hasher: RandomState::new(),
-            short: false,
             replaced: Replaced::default(),
         }
     }
@@ -114,6 +111,6 @@ impl Newest {
 
     /// Forgets all, and goes on at `number`.
     pub(super) fn restart(&mut self, number: u64) {
-        *self = Newest { base: number, short: true, ..Newest::new() };
+        *self = Newest { base: number, ..Newest::new() };
     }
 }

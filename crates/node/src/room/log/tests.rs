@@ -35,6 +35,28 @@ fn it_keeps_the_newest_by_count_and_by_age() {
 }
 
 #[test]
+fn other_bounds_hold_at_once_and_another_way_of_keeping_begins_anew() {
+    let bounds = |messages, by_key| Replay { messages, age: Duration::from_secs(30), by_key };
+    let mut log = filled(10, 5);
+    log.set_bounds(bounds(2, false), NOW);
+    assert_eq!((log.number(), log.base()), (5, 3));
+    log.set_bounds(bounds(10, false), NOW);
+    assert_eq!((log.number(), log.base()), (5, 3), "what is gone is gone");
+    log.set_bounds(bounds(10, true), NOW);
+    assert_eq!((log.number(), log.base(), log.bytes(), log.is_by_key()), (5, 5, 0, true));
+    assert_eq!(log.ts(5), Some(publication("5").ts), "where it is, is known");
+    assert!(log.is_short(), "another node may have values");
+    for word in ["a1", "b1", "a2"] {
+        log.push(keyed(word).into(), NOW);
+    }
+    assert_eq!(offsets(log.after(log.base())), [7, 8]);
+    log.set_bounds(bounds(10, true), NOW);
+    assert_eq!(offsets(log.after(log.base())), [7, 8]);
+    log.set_bounds(bounds(10, false), NOW);
+    assert_eq!((log.number(), log.base(), log.bytes(), log.is_by_key()), (8, 8, 0, false));
+}
+
+#[test]
 fn it_keeps_no_more_bytes_than_it_may() {
     let mut log = log(usize::MAX);
     for _ in 0..100 {

@@ -8,7 +8,7 @@ use ringway_ring::NodeId;
 use super::super::{AskId, Entry, Gap, Joined, Outcome, Surroundings, Timer};
 use super::Broken;
 use super::trace::{Said, show_ask};
-use super::world::{BEGUN, Id, Party, Sim, SimAsker, SimConn, Time, WALL, World, owner_of};
+use super::world::{BEGUN, Id, NEW, Party, Sim, SimAsker, SimConn, Time, WALL, World, secs};
 
 /// One node's surroundings.
 pub(super) struct Around<'a> {
@@ -50,11 +50,18 @@ impl Surroundings<Sim> for Around<'_> {
     }
 
     fn owner(&self) -> Option<NodeId> {
-        self.name_of(owner_of(self.party().view))
+        self.name_of(self.world.owner_at(self.id))
     }
 
-    fn owner_without_me(&self) -> Option<NodeId> {
-        self.name_of(owner_of(self.party().view & !(1 << self.id)))
+    fn owner_without(&self, node: &NodeId) -> Option<NodeId> {
+        if node != self.me() && self.world.variant.without == Some(Broken::Elsewhere) {
+            return None;
+        }
+        self.name_of(self.id_of(node).and_then(|other| self.world.owner_without(self.id, other)))
+    }
+
+    fn former_owner(&self) -> Option<NodeId> {
+        self.name_of(self.world.former_owner_at(self.id))
     }
 
     fn incarnation(&self, node: &NodeId) -> Option<u64> {
@@ -64,6 +71,11 @@ impl Surroundings<Sim> for Around<'_> {
             Some(Broken::Life) => (life != u64::MAX).then_some(0),
             _ => (life != u64::MAX).then_some(life),
         }
+    }
+
+    fn is_new(&self) -> bool {
+        let new = self.party().began.is_some_and(|began| self.world.now < began + secs(NEW));
+        new && self.world.variant.without != Some(Broken::New)
     }
 
     fn away(&self) -> bool {

@@ -10,7 +10,7 @@ use ringway_protocol::name::ConnId;
 use super::super::{AskError, Member, Outcome};
 use super::Broken;
 use super::trace::{Said, pid, show_since};
-use super::world::{Conn, GATEWAY, Id, SimConn, World, key, owner_of, secs};
+use super::world::{Conn, GATEWAY, Id, SimConn, World, key, secs};
 
 impl World {
     /// A session connects to some node and joins, with what it has.
@@ -20,7 +20,7 @@ impl World {
         }
         let ups: Vec<Id> =
             self.nodes().filter(|id| self.parties[*id].up && !self.parties[*id].leaving).collect();
-        let owner = owner_of(self.parties[GATEWAY].view).filter(|owner| ups.contains(owner));
+        let owner = self.owner_at(GATEWAY).filter(|owner| ups.contains(owner));
         let node = match owner {
             Some(owner) if self.dice.chance(0.6) => owner,
             _ => self.dice.of(&ups),
@@ -108,7 +108,7 @@ impl World {
             at,
             Box::new(move |w| {
                 if at == GATEWAY {
-                    let to = owner_of(w.parties[GATEWAY].view);
+                    let to = w.owner_at(GATEWAY);
                     w.gateway_publish(ids, publications, to, 0, None);
                 } else {
                     w.ensure_room(at);
@@ -164,7 +164,7 @@ impl World {
             }
             Err(AskError::Timeout) => w.outcome(&ids, &Outcome::Unknown),
             _ => {
-                let next = owner_of(w.parties[GATEWAY].view & !(1 << to));
+                let next = w.owner_without(GATEWAY, to);
                 match next.filter(|_| tried.is_none()) {
                     Some(_) => w.gateway_publish(ids, publications, next, 1, Some(to)),
                     None => w.outcome(&ids, &unavailable),

@@ -1,6 +1,6 @@
 //! What goes wrong: a crash, a hang, a cut, a wrong view, lost live messages, a node that comes, a drain.
 
-use super::world::{GATEWAY, Id, Set, Time, World, secs};
+use super::world::{GATEWAY, Id, NEW, Set, Time, World, secs};
 
 impl World {
     pub(super) fn good(&self) -> Set {
@@ -14,24 +14,30 @@ impl World {
     /// The views come to show what is, each in its own time.
     pub(super) fn spread(&mut self, low: f64, high: f64) {
         for id in 0..self.parties.len() {
-            if self.parties[id].up {
-                let time = self.now + secs(self.dice.between(low, high));
-                self.at_party(
-                    time,
-                    id,
-                    Box::new(move |w| {
-                        if !w.parties[id].cut {
-                            w.set_view(id, w.good());
-                        }
-                    }),
-                );
-            }
+            self.will_see(id, low, high);
+        }
+    }
+
+    /// This one's view comes to show what is.
+    fn will_see(&mut self, id: Id, low: f64, high: f64) {
+        if self.parties[id].up {
+            let time = self.now + secs(self.dice.between(low, high));
+            self.at_party(
+                time,
+                id,
+                Box::new(move |w| {
+                    if !w.parties[id].cut {
+                        w.set_view(id, w.good());
+                    }
+                }),
+            );
         }
     }
 
     pub(super) fn fault(&mut self) {
         let id = self.dice.whole(1, self.parties.len() - 1);
         let kind = self.dice.of(&["crash", "hang", "cut", "flap", "lossy", "join", "drain", "cut", "hang"]);
+        let kind = if self.variant.joins { "join" } else { kind };
         let brief = self.dice.between(0.3, 2.0);
         let long = self.dice.between(2.0, 9.0);
         let lasts = secs(self.dice.of(&[brief, long]));
@@ -40,7 +46,8 @@ impl World {
         if !well || (self.good().count_ones() < 2 && kind != "join") {
             return;
         }
-        self.faults += 1;
+        // Nothing that lives is lost where one more comes: that makes no epoch.
+        self.faults += usize::from(kind != "join");
         self.trace(|| format!("=== {kind} n{id} {:.2}", lasts as f64 / 1e6));
         match kind {
             "crash" => {
@@ -80,9 +87,9 @@ impl World {
             }
             "join" => {
                 if self.can_grow() {
-                    let view = self.good();
-                    self.add_party(view);
-                    self.spread(0.0, 2.0);
+                    let view = self.first_view();
+                    let id = self.add_party(view);
+                    self.begins(id);
                 }
             }
             _ => self.drain(id),
@@ -167,10 +174,60 @@ impl World {
             return;
         }
         self.parties[id].up = true;
+        self.read_first(id);
         self.trace(|| format!("=== n{id} is back"));
-        let view = self.good() | 1 << id;
+        let view = self.first_view();
         self.set_view(id, view);
-        self.spread(0.0, 2.0);
+        self.begins(id);
+    }
+
+    /// What a node that begins has heard of the others: all, some, or nobody.
+    fn first_view(&mut self) -> Set {
+        let some = self.dice.whole(0, Set::MAX as usize) as Set;
+        self.good() & self.dice.of(&[Set::MAX, some, 0])
+    }
+
+    fn hear_of_some(&mut self, id: Id) {
+        let others: Vec<Id> =
+            self.nodes().filter(|other| self.good() & !(1 << id) & (1 << other) != 0).collect();
+        let of_its_pool: Vec<Id> =
+            others.iter().copied().filter(|other| self.share_a_pool(id, *other)).collect();
+        let others = if of_its_pool.is_empty() { others } else { of_its_pool };
+        if !others.is_empty() && !self.parties[id].cut {
+            let other = self.dice.of(&others);
+            self.set_view(id, self.parties[id].view | 1 << other);
+        }
+    }
+
+    /// A node has begun. While it is new it hears of all others, or of some and of the rest later; they hear of it in their own
+    /// time, or at once, and then it is asked at once.
+    fn begins(&mut self, id: Id) {
+        self.parties[id].began = Some(self.now);
+        let quick = self.dice.chance(0.5);
+        for other in (0..self.parties.len()).filter(|other| *other != id) {
+            self.will_see(other, 0.0, if quick { 0.1 } else { 2.0 });
+        }
+        if self.dice.chance(0.5) {
+            self.will_see(id, 0.0, NEW);
+        } else {
+            let time = self.now + secs(self.dice.between(0.0, NEW));
+            self.at_party(time, id, Box::new(move |w| w.hear_of_some(id)));
+            self.will_see(id, NEW, 2.0);
+        }
+        if quick && !self.calm {
+            for _ in 0..2 {
+                let time = self.now + secs(self.dice.between(0.02, NEW));
+                self.at(time, Box::new(|w| w.publish_something()));
+            }
+            let session = self.dice.whole(0, self.sessions.len() - 1);
+            let time = self.now + secs(self.dice.between(0.02, NEW));
+            let if_on = move |w: &mut World| {
+                if w.sessions[session].on {
+                    w.connect(session);
+                }
+            };
+            self.at(time, Box::new(if_on));
+        }
     }
 
     pub(super) fn wake(&mut self, id: Id, since: Time) {
@@ -219,6 +276,7 @@ impl World {
                 self.back(id);
             }
         }
+        self.heal_pools();
         self.calm = true;
         self.spread(0.0, 3.0);
         debug_assert!(self.parties[GATEWAY].up);

@@ -5,7 +5,7 @@ use ringway_backplane::message::{Answer, Ask, LiveBody};
 use super::super::{AskError, AskId, Room};
 use super::Broken;
 use super::trace::{show_answer, show_ask, show_live};
-use super::world::{Id, Job, Kind, Sim, SimAsker, Time, World, owner_of, secs};
+use super::world::{GATEWAY, Id, Job, Kind, Sim, SimAsker, Time, World, secs};
 
 /// What the gateway does with an answer.
 pub(super) type Then = Box<dyn FnOnce(&mut World, Result<Answer, AskError>)>;
@@ -53,9 +53,8 @@ impl World {
 
     pub(super) fn subscribed(&self, id: Id) -> bool {
         let party = &self.parties[id];
-        let needed = |room: &Room<Sim>| {
-            !party.conns.is_empty() || room.is_holder() || owner_of(party.view) == Some(id)
-        };
+        let needed =
+            |room: &Room<Sim>| !party.conns.is_empty() || room.is_holder() || self.owner_at(id) == Some(id);
         party.up && party.room.as_deref().is_some_and(needed)
     }
 
@@ -113,7 +112,8 @@ impl World {
             }),
         );
         let other = &self.parties[to];
-        if (!other.up || other.cut && other.cut_shows) && !self.parties[from].cut {
+        let nobody = to == GATEWAY || !other.up || other.cut && other.cut_shows || !self.listens(to);
+        if nobody && !self.parties[from].cut {
             let later = self.now + secs(0.01);
             self.at_party(later, from, Box::new(move |w| w.answered(from, id, Err(AskError::NoResponders))));
         } else if other.up {
@@ -124,8 +124,15 @@ impl World {
     }
 
     fn asked(&mut self, to: Id, asker: SimAsker, ask: Ask) {
-        let from = self.parties[asker.by].name.clone();
+        let mut from = self.parties[asker.by].name.clone();
         self.trace(|| format!("n{to} asked by {from}: {}", show_ask(&ask)));
+        if self.variant.without == Some(Broken::Asker) && !matches!(ask, Ask::Take { .. }) {
+            from = self.parties[GATEWAY].name.clone();
+        }
+        if matches!(ask, Ask::Take { .. }) && self.is_asked_as_former_owner(to, asker.by) {
+            let holder = self.owner_in_own_pool(to).map(|owner| self.parties[owner].name.clone());
+            return self.reply(asker, Answer::NotHeld { known: None, holder });
+        }
         self.ensure_room(to);
         self.room(to, |room, s| room.asked(s, &from, asker, ask));
     }

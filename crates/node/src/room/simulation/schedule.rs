@@ -55,9 +55,16 @@ impl World {
         }
         let few = self.dice.of(&[1, 1, 2, 3, 4]);
         let faults = if self.variant.harsh { self.dice.whole(4, 10) } else { few };
+        // Where nothing else goes wrong, a move makes no epoch: see I6.
+        let faults = if self.variant.joins { self.dice.whole(1, 3) } else { faults };
+        let faults = if self.variant.moves && self.dice.chance(0.3) { 0 } else { faults };
         for _ in 0..faults {
             let time = secs(self.dice.between(1.5, TROUBLE - 3.0));
             self.at(time, Box::new(|w| w.fault()));
+        }
+        for _ in 0..if self.variant.moves { self.dice.whole(1, 3) } else { 0 } {
+            let time = secs(self.dice.between(1.5, TROUBLE - 3.0));
+            self.at(time, Box::new(|w| w.move_tenant()));
         }
         self.run(secs(TROUBLE));
         self.heal_all();
@@ -107,7 +114,7 @@ impl World {
     }
 
     /// One to three publications, from a node, the gateway, or a member; perhaps a repeat.
-    fn publish_something(&mut self) {
+    pub(super) fn publish_something(&mut self) {
         let ups: Vec<Id> = (0..self.parties.len()).filter(|id| self.parties[*id].up).collect();
         let mut at = self.dice.of(&ups);
         let mut conn = None;
@@ -186,6 +193,10 @@ impl World {
 
     /// A room that nobody uses is forgotten, as if it had been long.
     fn forget(&mut self) {
+        // It takes minutes, and by then every process has read the configuration.
+        if !self.all_have_read() {
+            return;
+        }
         let replay = self.replay;
         for id in self.nodes() {
             let calm = self.parties[id].conns.is_empty() && !self.parties[id].hung && self.parties[id].up;

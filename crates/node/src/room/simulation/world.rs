@@ -16,6 +16,7 @@ use super::around::Around;
 use super::checks::{Ledger, Session};
 use super::dice::{Dice, mix};
 use super::network::Asked;
+use super::pools::Pools;
 use super::{Broken, Variant};
 
 /// Microseconds since the schedule began.
@@ -25,6 +26,8 @@ pub(super) type Id = usize;
 pub(super) const GATEWAY: Id = 0;
 /// A node may come, up to so many.
 const MOST_NODES: usize = 8;
+/// How long a node is new, in seconds: by then it has heard of all who are there.
+pub(super) const NEW: f64 = 0.7;
 /// How long the processes have run when the schedule begins.
 pub(super) const BEGUN: Duration = Duration::from_secs(1_000);
 /// When that is, for clocks that show milliseconds since 1970.
@@ -56,6 +59,8 @@ pub(super) struct Party {
     pub(super) name: NodeId,
     /// Which of its lives.
     pub(super) life: u64,
+    /// When it began, if that was after the schedule did.
+    pub(super) began: Option<Time>,
     pub(super) up: bool,
     pub(super) hung: bool,
     /// What comes while it hangs waits for it; else it is lost.
@@ -76,6 +81,7 @@ pub(super) struct Party {
     /// How far its clock is ahead, ms.
     pub(super) skew: u64,
     pub(super) room: Option<Box<Room<Sim>>>,
+    pub(super) pools: Pools,
 }
 
 /// The handles of the simulation.
@@ -144,6 +150,8 @@ pub(super) struct World {
     pub(super) shed: Set,
     pub(super) variant: Variant,
     pub(super) replay: Replay,
+    /// The pool that the tenant is in, by the configuration.
+    pub(super) pool: usize,
     /// The part of messages that are slow.
     pub(super) slow: f64,
     /// The network is well.
@@ -185,6 +193,7 @@ impl World {
             shed: 0,
             variant,
             replay,
+            pool: 0,
             slow,
             calm: false,
             faults: 0,
@@ -207,6 +216,7 @@ impl World {
         let mut party = Party {
             name: name.parse().expect("a name"),
             life: 0,
+            began: None,
             up: true,
             hung: false,
             hang_keeps: false,
@@ -223,6 +233,7 @@ impl World {
             conns: Vec::new(),
             skew,
             room: None,
+            pools: Pools::default(),
         };
         party.view = if id == GATEWAY { view } else { view | 1 << id };
         for (other, life) in party.lives.iter_mut().enumerate() {
@@ -231,6 +242,7 @@ impl World {
             }
         }
         self.parties.push(party);
+        self.read_first(id);
         id
     }
 

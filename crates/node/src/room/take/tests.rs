@@ -37,6 +37,120 @@ fn it_asks_the_next_owner_and_whom_that_names_and_goes_on_in_the_given_epoch() {
 }
 
 #[test]
+fn the_owner_in_the_pool_that_the_tenant_left_is_asked_too() {
+    let (mut room, mut stage) = stage("n1");
+    stage.former = Some(node("n3"));
+    room.enter(&mut stage, 1, vec![publication("a")]);
+    stage.reply(&mut room, not_held(None, None));
+    assert_eq!(stage.done(), ["ask n2: take", "ask n3: take"]);
+    stage.reply(&mut room, Ok(state(epoch(5), 2, 7)));
+    assert_eq!(stage.done(), ["live 8 a"]);
+}
+
+#[test]
+fn who_takes_this_node_for_the_owner_is_asked_last() {
+    let (mut room, mut stage) = stage("n1");
+    room.asked(&mut stage, &node("n3"), 1, Ask::Sync { known: None });
+    room.asked(&mut stage, &node("n4"), 2, Ask::Publish { publications: vec![publication("a")] });
+    stage.reply(&mut room, not_held(None, None));
+    stage.reply(&mut room, not_held(None, None));
+    assert_eq!(stage.done(), ["ask n2: take", "ask n3: take", "ask n4: take"]);
+    stage.reply(&mut room, Ok(state(epoch(5), 2, 7)));
+    assert_eq!(stage.done(), ["live 8 a"], "it had the room itself");
+}
+
+#[test]
+fn who_asks_names_a_holder_that_isnt_in_the_view() {
+    let (mut room, mut stage) = stage("n1");
+    stage.next = None;
+    room.asked(&mut stage, &node("n3"), 1, Ask::Publish { publications: vec![publication("a")] });
+    stage.reply(&mut room, not_held(Some(epoch(5)), Some("n4")));
+    stage.reply(&mut room, Ok(state(epoch(5), 2, 7)));
+    assert_eq!(stage.done(), ["ask n3: take", "ask n4: take", "live 8 a"]);
+}
+
+#[test]
+fn a_gateway_that_publishes_has_no_room_and_nothing_waits_for_it() {
+    let (mut room, mut stage) = stage("n1");
+    stage.next = None;
+    room.asked(&mut stage, &node("gateway"), 1, Ask::Publish { publications: vec![publication("a")] });
+    stage.reply(&mut room, Err(AskError::NoResponders));
+    assert_eq!(stage.done(), ["ask gateway: take", "live 1 a"]);
+}
+
+#[test]
+fn back_from_a_cut_who_asks_isnt_asked_whether_it_took_over() {
+    let (mut room, mut stage, _) = holding();
+    stage.next = None;
+    room.back_from_cut(&mut stage);
+    stage.clear();
+    room.asked(&mut stage, &node("gateway"), 1, Ask::Publish { publications: vec![publication("a")] });
+    assert_eq!(stage.done(), ["live 1 a"]);
+}
+
+#[test]
+fn a_new_node_that_finds_nobody_waits_for_whom_it_hasnt_heard_of() {
+    let (mut room, mut stage) = stage("n1");
+    (stage.new, stage.next) = (true, None);
+    room.enter(&mut stage, 1, vec![publication("a")]);
+    stage.pass(&mut room, TAKE_PAUSE);
+    assert_eq!(stage.done(), [""; 0]);
+    stage.next = Some(node("n2"));
+    stage.pass(&mut room, TAKE_PAUSE);
+    stage.reply(&mut room, Ok(state(epoch(5), 2, 7)));
+    assert_eq!(stage.done(), ["ask n2: take", "live 8 a"]);
+}
+
+#[test]
+fn a_new_node_doesnt_wait_for_ever_and_asks_once_more_when_it_isnt_new() {
+    let (mut room, mut stage) = stage("n1");
+    stage.new = true;
+    room.enter(&mut stage, 1, vec![publication("a")]);
+    stage.new = false;
+    stage.reply(&mut room, not_held(None, None));
+    stage.pass(&mut room, TAKE_PAUSE);
+    stage.reply(&mut room, not_held(None, None));
+    assert_eq!(stage.done(), ["ask n2: take", "ask n2: take", "live 1 a"]);
+
+    let (mut room, mut stage) = self::stage("n1");
+    (stage.new, stage.next) = (true, None);
+    room.enter(&mut stage, 1, vec![publication("a")]);
+    stage.pass(&mut room, TAKE_WAIT + TAKE_PAUSE);
+    assert_eq!(stage.done(), ["live 1 a"]);
+}
+
+#[test]
+fn who_doesnt_know_the_room_says_where_to_look_by_its_own_view() {
+    for (owner, former) in [("n3", None), ("n2", Some("n3"))] {
+        let (mut room, mut stage) = stage("n1");
+        (stage.owner, stage.next) = (Some(node(owner)), Some(node("n1")));
+        stage.former = former.map(node);
+        room.asked(&mut stage, &node("n2"), 1, Ask::Take { known: None });
+        assert_eq!(stage.answers, [(1, Answer::NotHeld { known: None, holder: Some(node("n3")) })]);
+    }
+}
+
+#[test]
+fn who_was_only_supposed_to_have_it_isnt_waited_for() {
+    let (mut room, mut stage) = taking();
+    stage.reply(&mut room, not_held(None, Some("n3")));
+    stage.reply(&mut room, not_held(None, None));
+    assert_eq!(stage.done(), ["ask n2: take", "ask n3: take", "live 1 a"]);
+}
+
+#[test]
+fn who_was_asked_in_vain_looks_first_where_the_room_went() {
+    let (mut room, mut stage) = stage("n1");
+    room.asked(&mut stage, &node("n3"), 1, Ask::Take { known: None });
+    assert_eq!(stage.answers, [(1, Answer::NotHeld { known: None, holder: None })]);
+    room.enter(&mut stage, 1, vec![publication("a")]);
+    assert_eq!(stage.done(), ["ask n3: take"]);
+    stage.reply(&mut room, Ok(state(epoch(5), 0, 0)));
+    assert_eq!(stage.done(), ["live 1 a"]);
+    assert_eq!(room.epoch, Some(epoch(5)), "two at once would both have begun one");
+}
+
+#[test]
 fn four_are_asked_at_most() {
     let (mut room, mut stage) = taking();
     for name in ["n3", "n4", "n5", "n6", "n7"] {

@@ -69,7 +69,6 @@ impl Usage {
     }
 
     /// Other limits hold from now on. See the module for what becomes of what is over them.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the configuration is read once, so far"))]
     pub(crate) fn set_limits(&self, limits: Limits) {
         *self.limits.write() = limits;
         self.has_rates.store(has_rates(&limits), Ordering::Relaxed);
