@@ -82,6 +82,11 @@ impl Directory {
         Arc::clone(&self.token_keys)
     }
 
+    /// Over how many nodes the class of a client's home room spreads it in any case; 1: over none but its owner.
+    pub(crate) fn spread(&self, home: Option<&RoomName>) -> u8 {
+        home.and_then(|room| self.tenants.class_of(room).spread).unwrap_or(1)
+    }
+
     /// The client who shows this token; where authentication is off, whoever the query says. `now` is in seconds since
     /// 1970.
     pub(crate) fn client(&self, token: Option<&str>, query: &Query, now: u64) -> Result<Client, Problem> {

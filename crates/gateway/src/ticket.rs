@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ringway_auth::{Mode, SessionKey, TICKET_SECONDS, Ticket, TicketKey};
 use ringway_protocol::{ConnId, Format, SessionId};
-use ringway_ring::{NodeId, Slot};
+use ringway_ring::{KeyHash, NodeId};
 
 use crate::accept::Parameters;
 use crate::auth::Client;
@@ -70,12 +70,12 @@ impl Tickets {
     }
 }
 
-/// Where the connection of a ticket belongs: its home room's slot, else its user's, else its own.
-pub(crate) fn slot(ticket: &Ticket) -> Slot {
+/// What the connection of a ticket is placed by: its home room, else its user, else its own id.
+pub(crate) fn key(ticket: &Ticket) -> KeyHash {
     match (&ticket.room, &ticket.user) {
-        (Some(room), _) => Slot::of_room(&ticket.tenant, room),
-        (None, Some(user)) => Slot::of_user(&ticket.tenant, user),
-        (None, None) => Slot::of(&ticket.tenant, ticket.conn.as_str()),
+        (Some(room), _) => KeyHash::of_room(&ticket.tenant, room),
+        (None, Some(user)) => KeyHash::of_user(&ticket.tenant, user),
+        (None, None) => KeyHash::of(&ticket.tenant, ticket.conn.as_str()),
     }
 }
 

@@ -117,7 +117,9 @@ async fn a_node_that_refuses_tcp_is_passed_over_and_then_left_alone() {
     let back = tokio::net::TcpListener::bind(dead).await.expect("its port again");
     let found = async {
         loop {
-            let (stream, _) = back.accept().await.expect("accepted");
+            let (mut stream, _) = back.accept().await.expect("accepted");
+            let answer = b"HTTP/1.1 404 Not Found\r\n\r\n";
+            tokio::io::AsyncWriteExt::write_all(&mut stream, answer).await.expect("written");
             drop(stream);
             let mut client = Wire::open(world.address()).await;
             client.send(upgrade(&format!("/v1/ws?room={room}"), &[])).await;
@@ -227,6 +229,60 @@ async fn a_node_that_hangs_is_given_up_after_two_seconds() {
     let (_, _inside) = good.take().await;
     assert_eq!(client.answer().await.status, 101);
     drop(arrival);
+}
+
+#[tokio::test]
+async fn a_process_that_stands_still_is_left_alone_until_it_answers() {
+    let mut world = World::start(OPEN).await;
+    let (still, good) = (Node::start().await, Node::start().await);
+    let still_id = world.node("still", still.address());
+    world.node("good", good.address());
+    let room = world.room_of("default", &still_id);
+    let target = format!("/v1/ws?room={room}");
+    let mut first = Wire::open(world.address()).await;
+    first.send(upgrade(&target, &[])).await;
+    let asked = still.arrival().await;
+    let (_, _inside) = good.take().await;
+    assert_eq!(first.answer().await.status, 101);
+    drop(asked);
+    // Its kernel goes on accepting, which proves nothing.
+    for _ in 0..2 {
+        let probe = still.arrival().await;
+        assert!(probe.head.starts_with("GET / HTTP/1.1\r\n"), "{}", probe.head);
+        let mut next = Wire::open(world.address()).await;
+        next.send(upgrade(&target, &[])).await;
+        let (_, _inside) = good.take().await;
+        assert_eq!(next.answer().await.status, 101);
+    }
+    let attempts = "ringway_gateway_route_attempts_total{outcome=\"timeout\"} 1\n";
+    assert!(world.metrics().contains(attempts), "tried once only: {}", world.metrics());
+    // It goes on, and answers; then it gets its clients again.
+    let found = async {
+        loop {
+            let mut arrival = still.arrival().await;
+            if arrival.header("ringway-ticket").is_some() {
+                return arrival.accept().await;
+            }
+            arrival.wire.send("HTTP/1.1 404 Not Found\r\n\r\n").await;
+        }
+    };
+    let come = async {
+        loop {
+            let mut next = Wire::open(world.address()).await;
+            next.send(upgrade(&target, &[])).await;
+            let elsewhere = async {
+                let (_, inside) = good.take().await;
+                assert_eq!(next.answer().await.status, 101);
+                inside
+            };
+            // A little is enough where it is asked for: it isn't accepted here then.
+            let _ = tokio::time::timeout(Duration::from_millis(200), elsewhere).await;
+        }
+    };
+    tokio::select! {
+        _inside = soon("the node is asked again", found) => {}
+        () = come => {}
+    }
 }
 
 #[tokio::test]

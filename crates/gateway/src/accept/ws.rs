@@ -115,7 +115,8 @@ async fn take_place(
     let session = upgrade.session.as_deref();
     let ticket = gateway.tickets.issue(client, parameters, session, (upgrade.format, Mode::Tunnel), peer);
     trace::admitted(span, &ticket);
-    let way = gateway.router.find(&tenant.pool, &ticket, &gateway.tickets).await?;
+    let spread = gateway.directory().spread(ticket.room.as_ref());
+    let way = gateway.router.find(&tenant.pool, spread, &ticket, &gateway.tickets).await?;
     Ok((ticket, way))
 }
 

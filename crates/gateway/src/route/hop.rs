@@ -12,7 +12,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use socket2::{SockRef, TcpKeepalive};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -124,6 +124,31 @@ fn tune(socket: &TcpStream) -> io::Result<()> {
     SockRef::from(socket).set_recv_buffer_size(RECEIVED)?;
     let probes = TcpKeepalive::new().with_time(PROBE_AFTER).with_interval(PROBE_EVERY).with_retries(PROBES);
     SockRef::from(socket).set_tcp_keepalive(&probes)
+}
+
+/// Whether a process lives there, within [`ATTEMPT`]: it has to answer a request. A connection proves nothing, since the
+/// kernel accepts it for a process that stands still too.
+pub(crate) async fn probe(
+    find: impl Future<Output = io::Result<Vec<SocketAddr>>>,
+    host: &str,
+) -> Result<(), HopError> {
+    let asked = async {
+        let mut socket = connect(find).await?;
+        // Any answer will do: a node has only one path, and says so.
+        let request = format!("GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        let answered = async {
+            socket.write_all(request.as_bytes()).await?;
+            let mut start = [0; 7];
+            socket.read_exact(&mut start).await?;
+            Ok::<_, io::Error>(start)
+        };
+        match answered.await {
+            Ok(start) if start == *b"HTTP/1." => Ok(()),
+            Ok(_) => Err(HopError::Answer(BadHead::Wrong("it is not HTTP"))),
+            Err(error) => Err(HopError::Answer(error.into())),
+        }
+    };
+    timeout(ATTEMPT, asked).await.unwrap_or(Err(HopError::Timeout))
 }
 
 /// Asks a node over `socket` to take a connection.

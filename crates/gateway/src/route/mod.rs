@@ -1,7 +1,8 @@
 //! From a ticket to a node that takes it.
 //!
-//! The slot's owner in the gateway's own view is asked first, then the nodes after it on the ring: any node can serve
-//! any room, so a client is turned away only when three have failed or four seconds have passed, or when one says that the
+//! The client's home in the gateway's own view is asked first: the slot's owner, or, where the room is spread over several
+//! nodes, one of these, by the client's session. Then come the room's other homes, and the nodes after them on the ring:
+//! any node can serve any room, so a client is turned away only when three have failed or four seconds have passed, or when one says that the
 //! client's tenant or user is at a limit, which holds at the others too. Nothing of the client's has been answered or
 //! forwarded until then.
 
@@ -29,7 +30,7 @@ use shunned::Shunned;
 use crate::accept::Problem;
 use crate::clock::now_s;
 use crate::metrics::Metrics;
-use crate::ticket::{Tickets, slot};
+use crate::ticket::{Tickets, key};
 use crate::trace;
 use crate::{LocalNode, Place};
 
@@ -75,15 +76,17 @@ impl Router {
         self.view.borrow().clone()
     }
 
-    /// A node that takes the connection, the owner if it can be.
+    /// A node that takes the connection, its home if it can be. `spread`: over how many nodes its class spreads its home
+    /// room in any case.
     pub(crate) async fn find(
         &self,
         pool: &PoolId,
+        spread: u8,
         ticket: &Ticket,
         tickets: &Tickets,
     ) -> Result<Way, Problem> {
         let view = self.view();
-        let nodes = self.candidates(&view, pool, ticket);
+        let nodes = self.candidates(&view, pool, spread, ticket);
         if nodes.is_empty() {
             return Err(Problem::unavailable("no node serves this tenant at the moment"));
         }
@@ -117,10 +120,20 @@ impl Router {
         Err(Problem::unavailable("no node could be reached"))
     }
 
-    /// At most [`TRIES`] nodes in the order in which to try them: those known to be unreachable last.
-    fn candidates<'a>(&self, view: &'a View, pool: &PoolId, ticket: &Ticket) -> Vec<&'a Announcement> {
+    /// At most [`TRIES`] nodes in the order in which to try them: its home, the room's other homes, the rest of the walk;
+    /// those known to be unreachable last.
+    fn candidates<'a>(
+        &self,
+        view: &'a View,
+        pool: &PoolId,
+        spread: u8,
+        ticket: &Ticket,
+    ) -> Vec<&'a Announcement> {
         let (mut good, mut bad) = (Vec::with_capacity(TRIES), Vec::new());
-        for node in view.walk(pool, slot(ticket)).filter_map(|node: &NodeId| view.node(node)) {
+        let key = key(ticket);
+        let homes = view.homes_of(pool, key, spread, ticket.session.as_str());
+        let others = view.walk(pool, key.slot()).skip(homes.len());
+        for node in homes.iter().copied().chain(others).filter_map(|node: &NodeId| view.node(node)) {
             if self.shunned.contains(node) {
                 bad.push(node);
             } else {

@@ -1,6 +1,7 @@
-//! Nodes that couldn't be reached: not tried first until they can be again.
+//! Nodes that couldn't be reached, or didn't answer: not tried first until they do again.
 //!
-//! One upgrade finds out, no other waits for it: whether the node is back is asked in the background.
+//! One upgrade finds out, no other waits for it: whether the node is back is asked in the background, by a request that only
+//! a process that runs can answer.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -51,7 +52,7 @@ impl Shunned {
         self.nodes.lock().get(&node.id).is_some_and(|life| *life == Life::of(node))
     }
 
-    /// The node couldn't be reached: it is shunned until a connection to it succeeds, or it comes with a new life.
+    /// The node couldn't be reached, or didn't answer: it is shunned until it answers, or comes with a new life.
     /// True where that is news.
     pub(crate) fn add(self: &Arc<Self>, node: &Announcement) -> bool {
         self.addresses.forget(&node.advertise);
@@ -78,14 +79,14 @@ impl Shunned {
         self.probes.wait().await;
     }
 
-    /// Returns when the node is reachable, or gone from the view in this life.
+    /// Returns when the node answers, or is gone from the view in this life.
     async fn probe(&self, id: &NodeId, life: &Life) {
         loop {
             tokio::time::sleep(PROBE).await;
             if self.view.borrow().node(id).map(Life::of).as_ref() != Some(life) {
                 return;
             }
-            if hop::connect(self.addresses.of(&life.advertise)).await.is_ok() {
+            if hop::probe(self.addresses.of(&life.advertise), &life.advertise).await.is_ok() {
                 return;
             }
             self.addresses.forget(&life.advertise);
@@ -104,22 +105,12 @@ impl Shunned {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ringway_ring::{Membership, NodeState};
+    use ringway_ring::Membership;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     fn node(incarnation: u64, advertise: &str) -> Announcement {
-        Announcement {
-            id: "a".parse().expect("an id"),
-            incarnation,
-            pool: "shared".parse().expect("a pool"),
-            advertise: advertise.to_owned(),
-            public_url: None,
-            weight: 1,
-            state: NodeState::Serving,
-            connections: 0,
-            rooms: 0,
-            tenants: Vec::new(),
-            version: String::new(),
-        }
+        let (id, pool) = ("a".parse().expect("an id"), "shared".parse().expect("a pool"));
+        Announcement::new(id, incarnation, pool, advertise.to_owned())
     }
 
     fn view_of(node: &Announcement) -> Arc<View> {
@@ -139,7 +130,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_node_is_tried_again_once_it_can_be_reached() {
+    async fn a_node_is_tried_again_once_it_answers() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("an address").to_string();
         let node = node(1, &address);
@@ -150,8 +141,25 @@ mod tests {
         assert!(shunned.add(&node) && !shunned.add(&node));
         assert!(shunned.contains(&node));
         assert_eq!(shunned.probes.len(), 1, "one prober is enough");
-        let _listener = std::net::TcpListener::bind(&address).expect("the port again");
-        until(|| !shunned.contains(&node)).await;
+        let listener = tokio::net::TcpListener::bind(&address).await.expect("the port again");
+        // It accepts, as the kernel does for a process that stands still, and says nothing; it answers nonsense; it answers.
+        for (answer, well) in
+            [("", false), ("SSH-2.0-x\r\n", false), ("HTTP/1.1 404 Not Found\r\n\r\n", true)]
+        {
+            let (mut socket, _) = listener.accept().await.expect("a probe");
+            assert!(shunned.contains(&node));
+            if answer.is_empty() {
+                // Until the prober gives up.
+                let mut request = Vec::new();
+                let ended = socket.read_to_end(&mut request).await;
+                assert!(ended.is_err() || request.starts_with(b"GET / HTTP/1.1\r\n"), "{request:?}");
+                continue;
+            }
+            socket.write_all(answer.as_bytes()).await.expect("written");
+            if well {
+                until(|| !shunned.contains(&node)).await;
+            }
+        }
         shunned.close().await;
     }
 

@@ -15,7 +15,7 @@ use ringway_backplane::memory::Hub;
 use ringway_config::Config;
 use ringway_gateway::{Directory, GatewayHandle, GatewayParts, GatewaySettings, LocalNode, Place, Refusal};
 use ringway_protocol::{Pattern, RoomName, TenantId};
-use ringway_ring::{Announcement, Membership, NodeId, NodeState, Slot, View};
+use ringway_ring::{Announcement, Membership, NodeId, Slot, View};
 use tokio::sync::watch;
 
 /// For what should happen soon.
@@ -124,19 +124,8 @@ impl World {
 
 #[allow(clippy::needless_pass_by_value, reason = "an address or a text, as it comes")]
 pub(crate) fn announcement(id: &str, advertise: impl Display) -> Announcement {
-    Announcement {
-        id: id.parse().expect("an id"),
-        incarnation: 1,
-        pool: "shared".parse().expect("a pool"),
-        advertise: advertise.to_string(),
-        public_url: None,
-        weight: 1,
-        state: NodeState::Serving,
-        connections: 0,
-        rooms: 0,
-        tenants: Vec::new(),
-        version: "1".to_owned(),
-    }
+    let (id, pool) = (id.parse().expect("an id"), "shared".parse().expect("a pool"));
+    Announcement::new(id, 1, pool, advertise.to_string())
 }
 
 pub(crate) fn tenant_id(name: &str) -> TenantId {
