@@ -10,12 +10,16 @@ use reqwest::{Method, RequestBuilder};
 use ringway_protocol::frame::{MembersResult, PubResult};
 use ringway_protocol::{Code, ConnId, EpochName, Key, Payload, RoomName, TenantId, UserId};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use crate::connect::Problem;
 use crate::endpoint::Endpoint;
 
 /// How long a call may take.
 const WITHIN: Duration = Duration::from_secs(10);
+
+/// And a page of an admin port: less, since a person waits.
+const PAGE_WITHIN: Duration = Duration::from_secs(5);
 
 /// Whom a publication is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -131,6 +135,16 @@ impl Http {
         crate::install_crypto();
         let client = reqwest::Client::builder().timeout(WITHIN).build()?;
         Ok(Self { endpoint, bearer, tenant: None, user: None, client })
+    }
+
+    /// Reads a page in JSON without any authorization, such as an admin port's.
+    ///
+    /// # Errors
+    /// [`HttpError::Transport`]: nobody answers within 5 s, or with an error, or with another page.
+    pub async fn page<T: DeserializeOwned>(url: &str) -> Result<T, HttpError> {
+        crate::install_crypto();
+        let client = reqwest::Client::builder().timeout(PAGE_WITHIN).no_proxy().build()?;
+        Ok(client.get(url).send().await?.error_for_status()?.json().await?)
     }
 
     /// Where authentication is off: on behalf of whom.

@@ -45,7 +45,7 @@ impl<R> Machine<R> {
         self.timers.insert((now + HELLO_WITHIN, Timer::Heartbeat { link }));
         self.actions.push_back(Action::Dial {
             link,
-            home: self.settings.home.clone().or_else(|| self.rooms.keys().next().cloned()),
+            home: self.settings.home.clone().or_else(|| self.first_room()),
             session: self.settings.session.clone(),
             new_token: self.new_token,
         });

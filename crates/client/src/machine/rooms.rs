@@ -61,6 +61,11 @@ impl<R> Machine<R> {
         }
     }
 
+    /// The one that we have been in, or wanted to be in, for longest: later ones don't move the client to another node.
+    pub(super) fn first_room(&self) -> Option<RoomName> {
+        self.rooms.iter().min_by_key(|(_, room)| room.membership).map(|(name, _)| name.clone())
+    }
+
     /// The application leaves a room: nothing of it is told any more. Whether it was in it.
     pub(crate) fn leave(&mut self, name: &RoomName) -> bool {
         let known = self.rooms.contains_key(name);

@@ -25,6 +25,23 @@ fn joins_leave_with_the_upgrade_and_the_first_room_is_home() {
 }
 
 #[test]
+fn the_home_stays_the_room_that_was_joined_first() {
+    let mut stage = Stage::new(settings());
+    stage.join("z");
+    stage.machine.dial(stage.now);
+    stage.open(1);
+    stage.join("a");
+    stage.drop(1, 1012, "");
+    let second = stage.reconnect();
+    assert_eq!(stage.sockets[&second].home.as_deref(), Some("z"), "whatever else was joined since");
+    assert!(stage.machine.leave(&room("z")));
+    stage.act();
+    stage.drop(second, 1012, "");
+    let third = stage.reconnect();
+    assert_eq!(stage.sockets[&third].home.as_deref(), Some("a"), "the first of those that are left");
+}
+
+#[test]
 fn a_cut_resumes_from_the_last_message_and_gives_the_session_back() {
     let mut stage = Stage::standing(settings());
     stage.say(1, msg("a", 11));
