@@ -5,6 +5,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use ringway_protocol::PoolId;
+use ringway_ring::{MAX_WEIGHT, NodeId};
+use url::Url;
+
+/// The admin port where nothing else is said: a gateway's own default on this host.
+const ADMIN: &str = "http://127.0.0.1:9080";
 
 /// Realtime rooms over WebSockets at any scale.
 #[derive(Debug, Parser)]
@@ -39,6 +45,15 @@ pub(crate) enum Command {
         after_help = "Example:\n  ringway locate default lobby\n  ringway locate acme '{team7}.chat' --config /etc/ringway.toml"
     )]
     Locate(Locate),
+    /// Show the cluster as a table that renews itself: nodes, rates, λ, unwanted, busiest rooms
+    #[command(after_help = "Example:\n  ringway top --url http://127.0.0.1:9080")]
+    Top(Top),
+    /// Say what would move if there were other nodes
+    #[command(
+        subcommand,
+        after_help = "Example:\n  ringway ring plan --add n4\n  ringway ring plan --add n4=2 --remove n1 --pool acme"
+    )]
+    Ring(Ring),
     /// Mint a token, signed with HS256
     #[command(
         after_help = "Example:\n  ringway token --secret file:/etc/ringway/acme.key --tenant acme --user ann --rooms 'board.**' --ttl 8h"
@@ -87,6 +102,63 @@ pub(crate) struct Locate {
     /// The token to ask the gateway with
     #[arg(long, env = "RINGWAY_TOKEN", hide_env_values = true)]
     pub(crate) token: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Top {
+    /// The admin port of a gateway or node: any shows the whole cluster
+    #[arg(long, value_name = "ADMIN", default_value = ADMIN)]
+    pub(crate) url: Url,
+    /// How often it is renewed
+    #[arg(long, default_value = "1s", value_parser = interval)]
+    pub(crate) every: Duration,
+    /// How many of the busiest rooms are shown at most
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub(crate) rooms: usize,
+    /// Show it once, and end. So it is, too, where the output is no terminal
+    #[arg(long)]
+    pub(crate) once: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Ring {
+    /// Say which slots, and about how many connections, would move
+    #[command(
+        after_help = "Example:\n  ringway ring plan --add n4\n  ringway ring plan --add n4=2 --remove n1 --pool acme"
+    )]
+    Plan(RingPlan),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RingPlan {
+    /// A node that would come, with its weight (1 where it isn't given)
+    #[arg(long, value_name = "NODE[=WEIGHT]", value_parser = weighed)]
+    pub(crate) add: Vec<Weighed>,
+    /// A node that would go
+    #[arg(long, value_name = "NODE")]
+    pub(crate) remove: Vec<NodeId>,
+    /// A node that would have another weight
+    #[arg(long, value_name = "NODE=WEIGHT", value_parser = weighed)]
+    pub(crate) weigh: Vec<Weighed>,
+    /// The pool. Default: the only one
+    #[arg(long)]
+    pub(crate) pool: Option<PoolId>,
+    /// The admin port of a gateway or node
+    #[arg(long, value_name = "ADMIN", default_value = ADMIN)]
+    pub(crate) url: Url,
+    /// Ask by the configuration in place of an admin port: its NATS tells which nodes there are
+    #[arg(long, value_name = "FILE", conflicts_with = "url")]
+    pub(crate) config: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// A node, with a weight where one was given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Weighed {
+    pub(crate) node: NodeId,
+    pub(crate) weight: Option<u8>,
 }
 
 #[derive(Debug, Args)]
@@ -149,6 +221,27 @@ fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|error| format!("{error}; right would be 90s, 15m or 8h"))
 }
 
+/// Between two looks; more often would be a load of its own.
+fn interval(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        short if short < Duration::from_millis(100) => Err("at least 100ms".into()),
+        interval => Ok(interval),
+    }
+}
+
+fn weighed(text: &str) -> Result<Weighed, String> {
+    let (node, weight) = match text.split_once('=') {
+        Some((node, weight)) => (node, Some(weight)),
+        None => (text, None),
+    };
+    let node = node.parse().map_err(|error| format!("{error}"))?;
+    let weight = weight.map(|weight| match weight.parse::<u8>() {
+        Ok(weight) if weight <= MAX_WEIGHT => Ok(weight),
+        _ => Err(format!("a weight is 0 to {MAX_WEIGHT}, not {weight:?}")),
+    });
+    Ok(Weighed { node, weight: weight.transpose()? })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -162,6 +255,16 @@ mod tests {
             let name = sub.get_name().to_owned();
             let help = sub.render_long_help().to_string();
             assert!(help.contains(&format!("ringway {name}")), "{name} has no example: {help}");
+        }
+    }
+
+    #[test]
+    fn a_node_comes_with_a_weight_or_without() {
+        let read = |text| weighed(text).map(|read| (read.node.to_string(), read.weight));
+        assert_eq!(read("n4"), Ok(("n4".to_owned(), None)));
+        assert_eq!(read("n4=16"), Ok(("n4".to_owned(), Some(16))));
+        for wrong in ["n4=17", "n4=-1", "n4=", "n4=1=2", "=1", "a b"] {
+            assert!(read(wrong).is_err(), "{wrong}");
         }
     }
 }

@@ -3,15 +3,19 @@
 mod args;
 mod buffers;
 mod carried;
+mod cluster_page;
 mod commands;
 mod configuration;
 mod descriptors;
 mod exit;
 mod page;
+mod reload;
 mod running;
 mod secret;
+mod table;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 
@@ -32,6 +36,8 @@ fn main() -> ExitCode {
         Command::Node(args) => commands::node::run(&args.config),
         Command::CheckConfig { file } => commands::check_config::run(&file),
         Command::Locate(args) => commands::locate::run(&args),
+        Command::Top(args) => commands::top::run(&args),
+        Command::Ring(args) => commands::ring::run(&args),
         Command::Token(args) => commands::token::run(&args),
         Command::Sub(args) => commands::sub::run(&args),
         Command::Pub(args) => commands::publish::run(&args),
@@ -59,7 +65,13 @@ fn print(line: &str) -> Result<(), Failure> {
     writeln!(std::io::stdout(), "{line}").map_err(Failure::from)
 }
 
+/// How long the end of a command waits for files that are being read.
+const FILES: Duration = Duration::from_secs(1);
+
 /// Runs a command that needs a runtime.
 fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(work)
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let result = runtime.block_on(work);
+    runtime.shutdown_timeout(FILES);
+    result
 }

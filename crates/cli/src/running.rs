@@ -7,11 +7,12 @@ use std::time::Duration;
 use anyhow::Context;
 use bytes::Bytes;
 use ringway_auth::Ticket;
+use ringway_backplane::cluster::Watcher;
 use ringway_backplane::nats::{self, NatsSettings};
 use ringway_backplane::{Backplane, memory};
-use ringway_config::{Auth, Config, Tenants};
-use ringway_gateway::{Directory, GatewayHandle, GatewayParts, GatewaySettings, LocalNode, Place, Refusal};
-use ringway_node::{Door, Entry, NoPlace, Node, NodeMetrics, NodeParts, NodeSettings};
+use ringway_config::{Auth, Config};
+use ringway_gateway::{GatewayHandle, GatewayParts, GatewaySettings, LocalNode, Place, Refusal};
+use ringway_node::{Door, Entry, NoPlace, Node, NodeMetrics, NodeParts, NodeSettings, StartError, Twin};
 use ringway_ring::{NodeId, View};
 use ringway_telemetry::admin::{Admin, AdminParts, Checks};
 use ringway_telemetry::{Guard, LogSettings, Metrics, TelemetrySettings};
@@ -25,16 +26,20 @@ use crate::carried;
 use crate::configuration;
 use crate::descriptors::{self, Descriptors};
 use crate::exit::Failure;
+use crate::reload::{self, InForce, Loaded, Made, Prepared, Record, Recorded, Reload};
 use crate::secret;
 
 /// How long the last spans may take at the end of a process.
 const FLUSH: Duration = Duration::from_secs(2);
 
+/// How long nodes have to say that they are there: each says so twice a second.
+const HEAR: Duration = Duration::from_millis(1_200);
+
 /// Reads a configuration that has all a process of this kind needs.
-pub(crate) fn load(file: &std::path::Path, role: ringway_config::Role) -> Result<Config, Failure> {
-    let config = configuration::read(file)?;
-    config.require(role)?;
-    Ok(config)
+pub(crate) fn load(file: &std::path::Path, role: ringway_config::Role) -> Result<Loaded, Failure> {
+    let loaded = configuration::load(file)?;
+    loaded.config.require(role)?;
+    Ok(loaded)
 }
 
 /// Runs a server command: logs and traces around it, a runtime under it. `instance` tells it from others like it.
@@ -69,32 +74,39 @@ fn telemetry(name: &'static str, instance: Option<&str>, config: &Config) -> Res
     ringway_telemetry::init(&settings).map_err(|error| Failure::Use(error.to_string()))
 }
 
-/// The tenants and their keys, ready to verify.
-pub(crate) fn directory(auth: Auth, tenants: &Tenants) -> Result<Directory, Failure> {
-    Directory::new(auth, tenants.clone()).map_err(|error| Failure::Use(error.to_string()))
-}
-
 /// What all parts of a process share.
 pub(crate) struct Process {
-    tenants: Tenants,
     auth: Auth,
-    directory: Arc<Directory>,
+    /// What gateway and nodes know of tenants, classes and placement.
+    in_force: InForce,
     secret: Arc<[u8]>,
     metrics: Metrics,
+    /// Where what is in force can be seen.
+    record: Option<watch::Receiver<Record>>,
     admins: Vec<(CancellationToken, JoinHandle<()>)>,
 }
 
 impl Process {
     pub(crate) fn new(config: &Config) -> Result<Self, Failure> {
-        let (auth, tenants) = (config.gateway().auth, config.tenants());
         Ok(Self {
-            directory: Arc::new(directory(auth, &tenants)?),
+            in_force: InForce::new(Made::of(config)?),
             secret: secret::of(config),
-            auth,
+            auth: config.gateway().auth,
             metrics: Metrics::new(env!("CARGO_PKG_VERSION")),
+            record: None,
             admins: Vec::new(),
-            tenants,
         })
+    }
+
+    /// Takes over changes of the configuration from now on. Before the admin port is opened, which shows them.
+    pub(crate) fn reload(&mut self, prepared: Prepared, view: watch::Receiver<Arc<View>>) -> Reload {
+        let reload = prepared.start(self.in_force.clone(), view);
+        let record = reload.record();
+        self.metrics.register(&[], |registry| {
+            registry.register_collector(Box::new(Recorded(record.clone())));
+        });
+        self.record = Some(record);
+        reload
     }
 
     /// Starts a node. `labels` tell its metrics from another's in this process.
@@ -121,14 +133,16 @@ impl Process {
         self.metrics.register(labels, |registry| carried::register(registry, backplane.clone()));
         let parts = NodeParts {
             backplane,
-            tenants: self.tenants.clone(),
-            keys: self.directory.token_keys(),
+            configured: self.in_force.configured(),
             secret: self.secret.clone(),
             metrics: self.metrics.register(labels, NodeMetrics::register),
             listener: Some(listener),
         };
-        let node = Node::start(node_settings, parts).await.context("the node can't start")?;
-        Ok(node)
+        match Node::start(node_settings, parts).await {
+            Ok(node) => Ok(node),
+            Err(StartError::Name(twin)) => Err(Failure::Use(format!("node.id: {twin}"))),
+            Err(error) => Err(anyhow::Error::new(error).context("the node can't start").into()),
+        }
     }
 
     /// Starts a gateway.
@@ -149,12 +163,16 @@ impl Process {
             max_connections: usize::try_from(tunnels).unwrap_or(usize::MAX),
             extra,
         };
-        // The directory doesn't change while the process runs; its sender is kept by no one.
-        let (_, directory) = watch::channel(self.directory.clone());
         self.metrics.register(&[], |registry| {
             carried::register(registry.sub_registry_with_prefix("gateway"), backplane.clone());
         });
-        let parts = GatewayParts { backplane, view, directory, secret: self.secret.clone(), local };
+        let parts = GatewayParts {
+            backplane,
+            view,
+            directory: self.in_force.directory(),
+            secret: self.secret.clone(),
+            local,
+        };
         let started =
             self.metrics.register(&[], |registry| GatewayHandle::start(gateway_settings, parts, registry));
         let started =
@@ -173,8 +191,11 @@ impl Process {
         let admin =
             Admin::bind(address).await.with_context(|| format!("{key}: can't listen on {address}"))?;
         let local = admin.local_addr();
-        let parts =
-            AdminParts { metrics: self.metrics.clone(), checks, extra: crate::commands::debug::routes(view) };
+        let mut extra = crate::commands::debug::routes(view);
+        if let Some(record) = &self.record {
+            extra = extra.merge(reload::routes(record.clone()));
+        }
+        let parts = AdminParts { metrics: self.metrics.clone(), checks, extra };
         let end = CancellationToken::new();
         let task = tokio::spawn(admin.serve(parts, end.clone()));
         self.admins.push((end, task));
@@ -208,6 +229,17 @@ pub(crate) async fn connect(
         .await
         .with_context(|| format!("nats.urls: {}", shown.join(", ")))?;
     Ok(connected)
+}
+
+/// The cluster as NATS tells of it to somebody who has just come.
+pub(crate) async fn view_by_nats(nats: &ringway_config::Nats, name: &str) -> Result<Arc<View>, Failure> {
+    let backplane = connect(nats, name).await?;
+    let watcher = Watcher::start(backplane.clone()).await.context("the cluster can't be watched")?;
+    tokio::time::sleep(HEAR).await;
+    let view = watcher.view().borrow().clone();
+    watcher.stop().await;
+    backplane.close().await;
+    Ok(view)
 }
 
 /// What carries messages in a process alone: NATS where it is configured, else memory.
@@ -258,6 +290,34 @@ struct Held(Entry);
 impl Place for Held {
     fn take(self: Box<Self>, socket: TcpStream, early: Bytes) {
         self.0.take(socket, early, ringway_telemetry::current_traceparent().as_deref());
+    }
+}
+
+/// Why a process with a node ends.
+pub(crate) enum End {
+    Asked,
+    /// Another node has its name.
+    Replaced(Twin),
+}
+
+impl End {
+    /// Once everything has ended.
+    pub(crate) fn result(self) -> Result<(), Failure> {
+        match self {
+            Self::Asked => Ok(()),
+            Self::Replaced(twin) => Err(anyhow::anyhow!("node.id: {twin}: this one has left").into()),
+        }
+    }
+}
+
+/// Returns when the process is asked to stop, or one of its nodes has to leave.
+pub(crate) async fn end_of(replaced: impl Future<Output = Twin>) -> Result<End, Failure> {
+    tokio::select! {
+        asked = asked_to_stop() => asked.map(|()| End::Asked),
+        twin = replaced => {
+            tracing::error!(node = %twin.id, other = %twin.advertise, "a younger node has taken this one's name: leaving");
+            Ok(End::Replaced(twin))
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use ringway_config::{Config, Dev, NatsUrl, NodeSettings};
 use ringway_gateway::LocalNode;
-use ringway_node::Node;
+use ringway_node::{Node, Twin};
 use ringway_ring::View;
 use ringway_telemetry::admin::Checks;
 use serde_json::json;
@@ -55,14 +55,14 @@ async fn all(dev: &Dev) -> Result<(), Failure> {
     gateway.add_checks(&checks);
     let admin = process.admin("--listen", settings.admin, checks, watcher.view()).await?;
     welcome(&gateway.local_addr().to_string(), &admin.to_string(), dev);
-    running::asked_to_stop().await?;
+    let end = running::end_of(nodes.replaced()).await?;
     gateway.refuse_upgrades();
     nodes.stop_all().await;
     gateway.shutdown().await;
     watcher.stop().await;
     backplane.close().await;
     process.close_admins().await;
-    Ok(())
+    end.result()
 }
 
 fn welcome(listen: &str, admin: &str, dev: &Dev) {
@@ -109,6 +109,18 @@ impl Nodes {
         };
         if tokio::time::timeout(TOGETHER, all).await.is_err() {
             tracing::warn!("the nodes don't see each other yet");
+        }
+    }
+
+    /// The node that took the name of one of them: where they are over NATS, that may be another `dev`'s.
+    async fn replaced(&self) -> Twin {
+        let mut all = tokio::task::JoinSet::new();
+        for node in self.0.lock().await.iter().filter_map(|(_, node)| node.as_ref()) {
+            all.spawn(node.replaced());
+        }
+        match all.join_next().await {
+            Some(Ok(twin)) => twin,
+            _ => std::future::pending().await,
         }
     }
 

@@ -1,10 +1,8 @@
 //! `ringway locate`: where a room lives, by a gateway's word or by the configuration's own view of the cluster.
 
 use std::path::Path;
-use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use ringway_backplane::cluster::Watcher;
 use ringway_client::{Endpoint, Http};
 use ringway_protocol::{RoomName, TenantId};
 use ringway_ring::Slot;
@@ -14,9 +12,6 @@ use crate::args::Locate;
 use crate::configuration;
 use crate::exit::Failure;
 use crate::running;
-
-/// How long nodes have to say that they are there: each says so twice a second.
-const HEAR: Duration = Duration::from_millis(1_200);
 
 pub(crate) fn run(args: &Locate) -> Result<(), Failure> {
     let tenant: TenantId =
@@ -56,12 +51,7 @@ async fn by_config(file: &Path, tenant: &TenantId, room: &RoomName) -> Result<()
     let nats = config
         .nats
         .ok_or_else(|| Failure::Use(format!("{file:?} has no [nats]: ask the process with --url instead")))?;
-    let backplane = running::connect(&nats, "ringway locate").await?;
-    let watcher = Watcher::start(backplane.clone()).await.context("the cluster can't be watched")?;
-    tokio::time::sleep(HEAR).await;
-    let view = watcher.view().borrow().clone();
-    watcher.stop().await;
-    backplane.close().await;
+    let view = running::view_by_nats(&nats, "ringway locate").await?;
     let slot = Slot::of_room(tenant, room);
     let node =
         view.owner(&known.pool, slot).ok_or_else(|| anyhow!("no node of the pool {} serves", known.pool))?;

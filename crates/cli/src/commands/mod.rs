@@ -7,6 +7,8 @@ pub(crate) mod gateway;
 pub(crate) mod locate;
 pub(crate) mod node;
 pub(crate) mod publish;
+pub(crate) mod ring;
 pub(crate) mod serve;
 pub(crate) mod sub;
 pub(crate) mod token;
+pub(crate) mod top;
