@@ -2,12 +2,12 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run test test-browser fmt lint lint-deny tools bench loadtest loadtest-slow loadtest-full soak clean
+.PHONY: help run test e2e test-browser fmt lint lint-deny tools bench loadtest loadtest-slow loadtest-full loadtest-placement simulate soak clean
 
 NATS_LOG := $(CURDIR)/target/nats-tests.log
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
 
 run: ## build and start the whole system in one process, a page at http://127.0.0.1:8080/
 	cargo run --release --locked -p ringway -- dev $(ARGS)
@@ -19,6 +19,13 @@ test: tools ## run every test but the browser's, against a real NATS server too
 	@rm -f $(NATS_LOG)
 	NATS_TEST_LOG=$(NATS_LOG) cargo test --locked --workspace
 	@echo "$$(sort -u $(NATS_LOG) | wc -l) tests ran against a real NATS server ($$(cargo run --quiet --locked -p ringway-testkit --example tools -- nats-version))"
+
+# Those whose figures are looked at: one at a time, and what they print is shown at the end.
+CHANGING := placement:: rebalance:: hot:: disagreement:: reload::
+
+e2e: tools ## the whole end-to-end suite, the long tests too; then tables of what clients notice while a cluster changes
+	cargo test --locked -p ringway --test e2e -- --include-ignored $(addprefix --skip ,$(CHANGING))
+	cargo test --locked -p ringway --test e2e -- --include-ignored --test-threads 1 --show-output $(CHANGING)
 
 # Short: what matters to a change is a tenth or more. For figures to publish, run one alone and for longer:
 # cargo bench -p ringway-protocol --bench frames
@@ -54,6 +61,13 @@ loadtest-slow: ## those that don't keep up or ask for too much, every policy, ev
 loadtest-full: ## everything against everything; half an hour, and what installing takes
 	cargo build --release --locked -p ringway
 	cargo run --release --locked -p ringway-loadtest -- run full $(ARGS)
+
+loadtest-placement: ## a room too big for one node, what crosses nodes, what a gateway adds to an upgrade; seven minutes
+	cargo build --release --locked -p ringway
+	cargo run --release --locked -p ringway-loadtest -- run placement $(ARGS)
+
+simulate: ## clusters of up to 1,000 nodes, worked out with the real ring; plots in docs/scaling; a minute of one core (ARGS="--seed 2")
+	cargo run --release --locked -p ringway-loadtest -- simulate $(ARGS)
 
 soak: ## ten minutes of churn and broadcast, then nothing may have stayed
 	cargo build --release --locked -p ringway

@@ -17,6 +17,9 @@ use crate::ports::free_port;
 /// How long a process has to become ready.
 const READY_WITHIN: Duration = Duration::from_secs(20);
 
+/// How long a process has to stand still once it is stopped.
+const STOPPED_WITHIN: Duration = Duration::from_secs(10);
+
 /// One `ringway` process. Killed when it is dropped.
 #[derive(Debug)]
 pub struct Process {
@@ -87,9 +90,22 @@ impl Process {
         self.signal(Signal::TERM);
     }
 
-    /// SIGSTOP: it stands still.
+    /// SIGHUP: it reads its configuration again.
+    pub fn hang_up(&self) {
+        self.signal(Signal::HUP);
+    }
+
+    /// SIGSTOP. Waits until it stands still, since the signal alone doesn't.
+    ///
+    /// # Panics
+    /// It doesn't stand still in time.
     pub fn pause(&self) {
         self.signal(Signal::STOP);
+        if let Some(pid) = self.raw_pid() {
+            crate::wait::until(&format!("{} stands still", self.name), STOPPED_WITHIN, || {
+                crate::nats::stands_still(pid).then_some(())
+            });
+        }
     }
 
     /// SIGCONT.
@@ -97,11 +113,20 @@ impl Process {
         self.signal(Signal::CONT);
     }
 
+    fn raw_pid(&self) -> Option<Pid> {
+        i32::try_from(self.child.id()).ok().and_then(Pid::from_raw)
+    }
+
     fn signal(&self, signal: Signal) {
-        if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
+        if let Some(pid) = self.raw_pid() {
             // One that has ended needs none.
             let _ = kill_process(pid, signal);
         }
+    }
+
+    /// How it ended, if it has.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().ok().flatten()
     }
 
     /// Waits for its end.
@@ -174,6 +199,17 @@ impl Launcher {
         &self.config
     }
 
+    /// Puts another text in the place of the configuration file, whole: nobody reads half of it. Processes that run go by
+    /// what they have read.
+    ///
+    /// # Panics
+    /// It can't be written.
+    pub fn rewrite(&self, config: &str) {
+        let next = self.config.with_extension("next");
+        std::fs::write(&next, config).expect("the next configuration is written");
+        std::fs::rename(&next, &self.config).expect("the next configuration takes its place");
+    }
+
     /// The binary.
     pub fn binary(&self) -> &Path {
         &self.binary
@@ -181,6 +217,20 @@ impl Launcher {
 
     /// `ringway node`, ready.
     pub fn node(&mut self, id: &str, env: &[(&str, &str)]) -> Process {
+        let mut node = self.begin_node(id, env);
+        node.wait_ready();
+        node
+    }
+
+    /// Nodes of these names, ready. They start together: each asks around for its name first.
+    pub fn nodes(&mut self, ids: impl IntoIterator<Item = impl AsRef<str>>) -> Vec<Process> {
+        let mut nodes: Vec<_> = ids.into_iter().map(|id| self.begin_node(id.as_ref(), &[])).collect();
+        nodes.iter_mut().for_each(Process::wait_ready);
+        nodes
+    }
+
+    /// `ringway node`, which may become ready or not.
+    pub fn begin_node(&mut self, id: &str, env: &[(&str, &str)]) -> Process {
         let (listen, admin) = (free_port(), free_port());
         let (listen_text, admin_text) = (listen.to_string(), admin.to_string());
         let own = [
@@ -189,9 +239,7 @@ impl Launcher {
             ("RINGWAY_NODE__ADMIN", admin_text.as_str()),
         ];
         let env: Vec<_> = own.iter().chain(env).copied().collect();
-        let mut node = self.spawn(&format!("node {id}"), &["node", "--config"], &env, listen, admin);
-        node.wait_ready();
-        node
+        self.spawn(&format!("node {id}"), &["node", "--config"], &env, listen, admin)
     }
 
     /// `ringway gateway`, ready.

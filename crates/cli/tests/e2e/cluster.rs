@@ -33,7 +33,7 @@ impl Cluster {
     pub(crate) fn with(nodes: usize, gateways: usize, config: impl FnOnce(&str) -> String) -> Self {
         let nats = NatsServer::start();
         let mut launcher = launcher(&config(&nats.url()));
-        let nodes: Vec<Process> = (1..=nodes).map(|n| launcher.node(&format!("node-{n}"), &[])).collect();
+        let nodes = launcher.nodes((1..=nodes).map(|n| format!("node-{n}")));
         let gateways = (0..gateways).map(|_| launcher.gateway(&[])).collect();
         let cluster = Self { gateways, nodes, launcher, nats: Some(nats) };
         for process in cluster.gateways.iter().chain(&cluster.nodes) {

@@ -24,20 +24,20 @@ const EXAMPLE: &str = include_str!("../../../../deploy/examples/cluster/ringway.
 const NATS_OF_EXAMPLE: &str = "nats://127.0.0.1:4222";
 
 /// After a fault has ended: how long until everybody is in one place again.
-const SETTLED: Duration = Duration::from_secs(15);
+pub(crate) const SETTLED: Duration = Duration::from_secs(15);
 
-fn example(nodes: usize, gateways: usize) -> Cluster {
+pub(crate) fn example(nodes: usize, gateways: usize) -> Cluster {
     Cluster::with(nodes, gateways, config)
 }
 
 /// The example's configuration over this NATS server.
-fn config(nats: &str) -> String {
+pub(crate) fn config(nats: &str) -> String {
     assert!(EXAMPLE.contains(NATS_OF_EXAMPLE));
     EXAMPLE.replace(NATS_OF_EXAMPLE, nats)
 }
 
 /// Through all gateways in turn, beginning with the `first`.
-fn way(cluster: &Cluster, first: usize) -> Way {
+pub(crate) fn way(cluster: &Cluster, first: usize) -> Way {
     let mut gateways: Vec<_> = cluster.gateways.iter().map(|gateway| gateway.listen).collect();
     let count = gateways.len();
     gateways.rotate_left(first % count);
@@ -46,17 +46,17 @@ fn way(cluster: &Cluster, first: usize) -> Way {
 }
 
 /// A room that this node owns.
-async fn room_on(cluster: &Cluster, node: &str, prefix: &str) -> String {
+pub(crate) async fn room_on(cluster: &Cluster, node: &str, prefix: &str) -> String {
     cluster::rooms(&cluster.http(), prefix, 1, |owner| owner == node).await.remove(0)
 }
 
 /// Members of these rooms, the first of which is home; by turns through either gateway and in either format.
-fn members(cluster: &Cluster, name: &str, count: usize, rooms: &[&str]) -> Vec<Member> {
+pub(crate) fn members(cluster: &Cluster, name: &str, count: usize, rooms: &[&str]) -> Vec<Member> {
     (0..count).map(|n| Member::start(format!("{name}-{n}"), &way(cluster, n), rooms)).collect()
 }
 
 /// Waits until each of them has heard so much more of the room.
-fn all_hear(members: &[Member], room: &str, more: usize) {
+pub(crate) fn all_hear(members: &[Member], room: &str, more: usize) {
     let room = crate::support::name(room);
     let heard = |m: &Member| m.record().rooms.get(&room).map_or(usize::MAX, |room| room.names().len());
     let goals: Vec<usize> = members.iter().map(|m| heard(m).saturating_add(more)).collect();
@@ -68,7 +68,7 @@ fn all_hear(members: &[Member], room: &str, more: usize) {
 }
 
 /// Nobody got what isn't theirs.
-fn nothing_strange(members: &[Member]) {
+pub(crate) fn nothing_strange(members: &[Member]) {
     for member in members {
         assert_eq!(member.record().strange, [""; 0], "{}", member.name);
     }

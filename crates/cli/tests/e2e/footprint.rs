@@ -64,3 +64,8 @@ fn status(process: &Process, name: &str) -> u64 {
 pub fn memory(process: &Process) -> u64 {
     status(process, "VmRSS:")
 }
+
+/// How many threads a process has.
+pub fn threads(process: &Process) -> usize {
+    std::fs::read_dir(format!("/proc/{}/task", process.pid())).unwrap().count()
+}

@@ -148,8 +148,10 @@ fn clients_that_read_nothing_cost_the_gateway_one_buffer_each() {
 fn hello_and_the_answer_to_the_home_rooms_join_come_in_one_write() {
     let world = World::open();
     for door in world.doors() {
-        // Its join has to wait until the room is there.
-        let _first = Bare::upgraded(door.address, &door.target("room=r", &[]), &[]).hear();
+        // Its join has to wait until the room is there, and a node that has only just begun until it may begin the room.
+        let mut first = Bare::upgraded(door.address, &door.target("room=r", &[]), &[]);
+        assert_eq!(first.hear()["t"], "hello", "{door:?}");
+        assert_eq!(first.hear()["t"], "joined", "{door:?}");
         for n in 0..10 {
             let mut bare = Bare::upgraded(door.address, &door.target("room=r", &[]), &[]);
             assert_eq!(bare.hear()["t"], "hello", "{door:?} {n}");
