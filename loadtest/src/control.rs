@@ -2,7 +2,7 @@
 //! events on its standard output. A command is answered by exactly one event of its own; [`Event::Progress`] comes
 //! between them, once a second.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
@@ -160,6 +160,10 @@ pub(crate) struct Collected {
     pub(crate) reads: u64,
     /// Deliveries whose number was not above the one before on that connection (single room, single publisher).
     pub(crate) out_of_order: u64,
+    /// The different orders in which open connections got what came, each as a hash, a few of them at most; one: all got the
+    /// same, in the same order.
+    #[serde(default)]
+    pub(crate) orders: BTreeSet<u32>,
     /// Connections that the server closed meanwhile, and how many of them how: `1008 Slow consumer`.
     pub(crate) closed: u64,
     pub(crate) closes: BTreeMap<String, u64>,

@@ -9,6 +9,7 @@ mod plan;
 mod proc;
 mod report;
 mod result;
+mod simulate;
 mod target;
 mod worker;
 
@@ -35,6 +36,8 @@ enum Order {
         /// `target/loadtest/<plan>`
         directory: PathBuf,
     },
+    /// Works out what large clusters would do, with the real ring; writes plots to `docs/scaling/`
+    Simulate(simulate::Ask),
     /// A generator process; the conductor starts it
     #[command(hide = true)]
     Worker,
@@ -52,6 +55,7 @@ fn main() -> anyhow::Result<()> {
         Order::Run(wish) => conductor::run(&wish),
         Order::List => plan::list(),
         Order::Report { directory } => report::write(&directory),
+        Order::Simulate(ask) => simulate::run(&ask),
         Order::Worker => worker::run(),
         Order::Baseline { kind, listen } => baseline::run(kind, listen),
     }

@@ -1,6 +1,6 @@
 //! What a run leaves behind: one JSON file in `target/loadtest/<plan>/runs/`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -106,6 +106,16 @@ pub(crate) struct Phase {
     /// What somebody else did beside what is measured.
     #[serde(default)]
     pub(crate) beside: Option<Beside>,
+    /// Where deliveries were made, where nodes were asked.
+    #[serde(default)]
+    pub(crate) placed: Placed,
+    /// Members of rooms on each node, where nodes were asked.
+    #[serde(default)]
+    pub(crate) members: Vec<u64>,
+    /// The different orders in which connections got what came, as far as they were told: see
+    /// [`Collected::orders`](crate::control::Collected).
+    #[serde(default)]
+    pub(crate) orders: BTreeSet<u32>,
     /// Over time, where a phase is watched: see [`Sample`].
     pub(crate) samples: Vec<Sample>,
     /// What should have gone by its end and hasn't: gauges that aren't as they were before the first connection.
@@ -121,6 +131,47 @@ pub(crate) struct Beside {
     pub(crate) sent: u64,
     pub(crate) refused: u64,
     pub(crate) deliveries: u64,
+}
+
+/// Counters of all nodes together.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Placed {
+    /// Deliveries on the room's node, and on others.
+    pub(crate) owner: u64,
+    pub(crate) elsewhere: u64,
+    /// Publications received from other nodes for rooms with members there, and for others.
+    pub(crate) wanted: u64,
+    pub(crate) unwanted: u64,
+}
+
+impl Placed {
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.owner += other.owner;
+        self.elsewhere += other.elsewhere;
+        self.wanted += other.wanted;
+        self.unwanted += other.unwanted;
+    }
+
+    pub(crate) fn since(&self, before: &Self) -> Self {
+        Self {
+            owner: self.owner.saturating_sub(before.owner),
+            elsewhere: self.elsewhere.saturating_sub(before.elsewhere),
+            wanted: self.wanted.saturating_sub(before.wanted),
+            unwanted: self.unwanted.saturating_sub(before.unwanted),
+        }
+    }
+
+    /// λ; none where nothing was delivered.
+    pub(crate) fn lambda(&self) -> Option<f64> {
+        let all = self.owner + self.elsewhere;
+        (all > 0).then(|| self.elsewhere as f64 / all as f64)
+    }
+
+    /// The share of what was received that nobody wanted; none where nothing was received.
+    pub(crate) fn unwanted(&self) -> Option<f64> {
+        let all = self.wanted + self.unwanted;
+        (all > 0).then(|| self.unwanted as f64 / all as f64)
+    }
 }
 
 /// What a role's processes used in a phase.

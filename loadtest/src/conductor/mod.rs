@@ -3,6 +3,7 @@
 
 mod gauges;
 mod outcome;
+mod placed;
 mod progress;
 mod sampling;
 mod script;

@@ -20,6 +20,7 @@ pub(crate) fn take(
         phase.due += due.unwrap_or(0);
         phase.lost += due.unwrap_or(0).saturating_sub(part.deliveries);
         phase.out_of_order += part.out_of_order;
+        phase.orders.extend(part.orders);
         phase.closed += part.closed;
         for (how, count) in part.closes {
             phase.notes.push(format!("the server closed: {how}"));

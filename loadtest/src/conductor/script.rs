@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::outcome::{add_opened, note_published};
+use super::placed;
 use super::slow;
 use super::soak;
 use super::stage::{IN_FLIGHT, PATIENCE_OF_SOCKETS, Publishing, Stage};
@@ -22,10 +23,12 @@ pub(crate) fn run(stage: &mut Stage<'_>, script: &Script) -> anyhow::Result<()> 
         Script::Window => window(stage),
         Script::Memory { connections } => memory(stage, connections),
         Script::Hop => hop(stage),
+        Script::Upgrade { connections } => upgrade(stage, connections),
         Script::OwnRooms { connections } => own_rooms(stage, connections),
         Script::Idle { connections, seconds } => idle(stage, connections, seconds),
         Script::Echo { connections, per_second } => echo(stage, connections, per_second),
         Script::Rooms { connections, rooms } => in_rooms(stage, connections, rooms),
+        Script::Hot { connections, per_second, seconds } => hot(stage, connections, per_second, seconds),
         Script::Churn { connections } => churn(stage, connections),
         Script::Slow { connections } => slow::stalling(stage, connections),
         Script::Conflate => slow::sipping(stage),
@@ -162,6 +165,14 @@ fn echo(stage: &mut Stage<'_>, connections: usize, per_second: f64) -> anyhow::R
     stage.phase("echo", |stage, phase| stage.publish(phase, publishing))
 }
 
+/// One at a time, so that none waits for another: what is between two targets' medians is what one path adds.
+fn upgrade(stage: &mut Stage<'_>, connections: usize) -> anyhow::Result<()> {
+    let rooms = Membership::One;
+    // Before it is measured each process has done it.
+    stage.phase("warm", |stage, phase| stage.open(phase, connections / 10, 1, &rooms))?;
+    stage.phase("upgrade", |stage, phase| stage.open(phase, connections - connections / 10, 1, &rooms))
+}
+
 /// Rooms of all sizes, some in many, most small; the busiest are the biggest.
 fn in_rooms(stage: &mut Stage<'_>, connections: usize, rooms: Rooms) -> anyhow::Result<()> {
     let membership =
@@ -178,7 +189,32 @@ fn in_rooms(stage: &mut Stage<'_>, connections: usize, rooms: Rooms) -> anyhow::
         keys: None,
         patience: PATIENCE_OF_SOCKETS,
     };
-    stage.phase("rooms", |stage, phase| stage.publish(phase, publishing))
+    stage.phase("rooms", |stage, phase| {
+        let before = placed::read(stage.running)?;
+        stage.publish(phase, publishing)?;
+        phase.placed = placed::read(stage.running)?.since(&before);
+        phase.notes.extend(placed::astray(stage.running)?);
+        Ok(())
+    })
+}
+
+/// One room with all of them, published to by members on every node, few times a second.
+fn hot(stage: &mut Stage<'_>, connections: usize, per_second: f64, seconds: f64) -> anyhow::Result<()> {
+    const PUBLISHERS: usize = 12;
+    connect(stage, connections, &Membership::One)?;
+    stage.phase("settle", |stage, phase| stage.hold(phase, 3.0, None))?;
+    stage.phase("idle", |stage, phase| stage.hold(phase, 5.0, None))?;
+    let publishers = PUBLISHERS.min(stage.open_at(0));
+    let hot = Publishing { data: 100, publishers, ..broadcast(stage, per_second, 1, seconds) };
+    stage.phase("warm", |stage, phase| stage.publish(phase, Publishing { seconds: 1.5, ..hot }))?;
+    stage.phase("hot", |stage, phase| {
+        let before = placed::read(stage.running)?;
+        stage.publish(phase, hot)?;
+        phase.placed = placed::read(stage.running)?.since(&before);
+        phase.notes.extend(placed::astray(stage.running)?);
+        phase.members = placed::members(stage.running)?;
+        Ok(())
+    })
 }
 
 /// 100 connections a second end and 100 begin, while the others are published to.

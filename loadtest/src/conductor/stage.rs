@@ -86,7 +86,7 @@ impl<'a> Stage<'a> {
             sources: sources.clone(),
             first: worker * share,
             total: connections,
-            spin: if worker == 0 { script.spin() } else { 0.0 },
+            spin: script.spin(worker),
         };
         let commands = (0..workers.len()).map(|worker| (worker, configure(worker))).collect();
         workers.ask_each(commands, PATIENCE, progress, &mut |_| {})?;

@@ -73,6 +73,8 @@ pub(crate) enum Pass {
     Token { secret: String, tenant: String },
     /// A ticket, as `/v1/locate` gives it, sealed with the cluster's secret by the generator itself: a node's own port.
     Ticket { secret: String, tenant: String },
+    /// A token, shown to a gateway's `/v1/locate`; then the URL that this gives, with a ticket: a node's own port.
+    Located { secret: String, tenant: String },
     /// None: authentication is off.
     Open,
 }
@@ -114,6 +116,12 @@ pub(crate) enum Heard {
 pub(crate) trait Speak {
     fn upgrade(&self, who: &Who<'_>) -> Upgrade;
 
+    /// Some: [`upgrade`](Self::upgrade) asks where the connection is to go, by a URL in the answer, and these are the headers
+    /// of the upgrade there.
+    fn located(&self) -> Option<String> {
+        None
+    }
+
     /// What follows the 101, into `out`; and how many answers make the connection ready.
     fn greet(&self, who: &Who<'_>, out: &mut Outgoing) -> u8;
 
@@ -138,10 +146,13 @@ impl Spec {
     /// The same for the clients of another tenant, whose tokens are signed by the same secret. Only Ringway has tenants.
     pub(crate) fn of_tenant(&self, name: &str) -> Spec {
         let mut spec = self.clone();
-        if let Spec::Ringway { pass: Pass::Token { tenant, .. } | Pass::Ticket { tenant, .. }, .. } =
-            &mut spec
-        {
-            name.clone_into(tenant);
+        if let Spec::Ringway { pass, .. } = &mut spec {
+            match pass {
+                Pass::Token { tenant, .. } | Pass::Ticket { tenant, .. } | Pass::Located { tenant, .. } => {
+                    name.clone_into(tenant);
+                }
+                Pass::Open => {}
+            }
         }
         spec
     }

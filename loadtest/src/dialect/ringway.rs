@@ -22,6 +22,9 @@ use crate::worker::membership::{Kind, Room};
 /// How long identities last: longer than any run.
 const LIFETIME_SECONDS: u64 = 48 * 3600;
 
+/// Where a client asks which node is its own.
+const LOCATE: &str = "/v1/locate";
+
 pub(super) struct Ringway {
     format: Wire,
     policy: Policy,
@@ -30,7 +33,7 @@ pub(super) struct Ringway {
 
 /// A [`Pass`], its parts made once.
 enum Ready {
-    Token { secret: Vec<u8>, tenant: TenantId, grants: Grants },
+    Token { secret: Vec<u8>, tenant: TenantId, grants: Grants, path: &'static str },
     Ticket { key: TicketKey, tenant: TenantId, grants: Grants },
     Open,
 }
@@ -39,9 +42,12 @@ impl Ringway {
     pub(super) fn new(format: Format, policy: Policy, pass: &Pass) -> anyhow::Result<Ringway> {
         let tenant = |tenant: &str| tenant.parse().with_context(|| format!("no tenant's name: {tenant}"));
         let pass = match pass {
-            Pass::Token { secret, tenant: name } => {
-                Ready::Token { secret: secret.as_bytes().to_vec(), tenant: tenant(name)?, grants: grants()? }
-            }
+            Pass::Token { secret, tenant: name } | Pass::Located { secret, tenant: name } => Ready::Token {
+                secret: secret.as_bytes().to_vec(),
+                tenant: tenant(name)?,
+                grants: grants()?,
+                path: if matches!(pass, Pass::Located { .. }) { LOCATE } else { "/v1/ws" },
+            },
             Pass::Ticket { secret, tenant: name } => Ready::Ticket {
                 key: TicketKey::new(secret.as_bytes()),
                 tenant: tenant(name)?,
@@ -74,10 +80,10 @@ impl Speak for Ringway {
         let room = home.as_ref().map_or_else(String::new, |room| format!("room={}", encoded(room.as_str())));
         let target = match &self.pass {
             Ready::Open => format!("/v1/ws?{room}&user=u{}", who.number),
-            Ready::Token { secret, tenant, grants } => {
+            Ready::Token { secret, tenant, grants, path } => {
                 let token = mint_hs256(secret, &claims(tenant, grants, who.number));
                 headers += &format!("Authorization: Bearer {token}\r\n");
-                format!("/v1/ws?{room}")
+                format!("{path}?{room}")
             }
             Ready::Ticket { key, tenant, grants } => {
                 let ticket = ticket(self.format, tenant, grants, home, who);
@@ -85,6 +91,11 @@ impl Speak for Ringway {
             }
         };
         Upgrade { target, headers }
+    }
+
+    fn located(&self) -> Option<String> {
+        matches!(self.pass, Ready::Token { path: LOCATE, .. })
+            .then(|| format!("Sec-WebSocket-Protocol: {}\r\n", self.format.subprotocol()))
     }
 
     fn greet(&self, who: &Who<'_>, out: &mut Outgoing) -> u8 {

@@ -35,6 +35,12 @@ impl Stamp {
         out
     }
 
+    /// The hash of a sequence of messages that goes on with this one.
+    #[inline]
+    pub(crate) fn after(self, before: u32) -> u32 {
+        (before.rotate_left(5) ^ self.number ^ (u32::from(self.origin) << 16)).wrapping_mul(0x9e37_79b1)
+    }
+
     /// Reads what begins at a mark; none: it isn't a stamp.
     pub(crate) fn read(bytes: &[u8]) -> Option<Stamp> {
         let bytes: &[u8; LEN] = bytes.first_chunk()?;
@@ -98,6 +104,22 @@ mod tests {
             assert!(bytes.iter().all(u8::is_ascii_graphic));
             assert_eq!(Stamp::read(&bytes[..LEN - 1]), None);
         }
+    }
+
+    #[test]
+    fn another_order_or_another_message_is_another_sequence() {
+        let stamp = |number, origin| Stamp { intended: 1, number, origin, ordered: false };
+        let hash = |stamps: &[Stamp]| stamps.iter().fold(0, |before, stamp| stamp.after(before));
+        let all = [stamp(0, 0), stamp(1, 0), stamp(2, 0)];
+        assert_eq!(hash(&all), hash(&all));
+        let others = [
+            vec![all[1], all[0], all[2]],
+            vec![all[0], all[2], all[1]],
+            all[..2].to_vec(),
+            vec![all[0], all[1], all[1], all[2]],
+            vec![all[0], all[1], stamp(2, 7)],
+        ];
+        assert!(others.iter().all(|other| hash(other) != hash(&all)));
     }
 
     #[test]

@@ -56,9 +56,12 @@ const OURS: [&str; 3] = ["ringway direct", "ringway gateway", "ringway serve"];
 fn plans() -> Vec<(&'static str, &'static str, Vec<Step>)> {
     let few: Vec<&'static str> = [&[FLOOR], &OURS[..], &["tokio-tungstenite", "websockets"]].concat();
     let hop = ["floor over NATS", "ringway two nodes"];
+    let several = "ringway three nodes";
+    let spread = ["ringway spread 1", "ringway spread 3"];
     let lenient = |name: &str| name.ends_with("drop_oldest") || name.ends_with("conflate");
     let names = || crate::target::all().into_iter().map(|target| target.name);
-    let everyone: Vec<&'static str> = names().filter(|name| !hop.contains(name) && !lenient(name)).collect();
+    let apart = |name: &str| hop.contains(&name) || spread.contains(&name) || name == several;
+    let everyone: Vec<&'static str> = names().filter(|name| !apart(name) && !lenient(name)).collect();
     let policies: Vec<&'static str> = names()
         .filter(|name| OURS.contains(name) || (name.starts_with("ringway") && lenient(name)))
         .collect();
@@ -105,7 +108,7 @@ fn plans() -> Vec<(&'static str, &'static str, Vec<Step>)> {
         "websockets",
     ];
     let rooms = |each, tagged| Script::Rooms { connections: 2_000, rooms: Rooms { each, tagged } };
-    let roomy = ["ringway direct", "ringway gateway", "ringway serve"];
+    let roomy = ["ringway direct", "ringway gateway", "ringway serve", several];
     vec![
         (
             "quick",
@@ -133,6 +136,7 @@ fn plans() -> Vec<(&'static str, &'static str, Vec<Step>)> {
                 step(Script::Idle { connections: 15_000, seconds: 30.0 }, &["ringway direct"], 1),
                 step(Script::Idle { connections: 50_000, seconds: 10.0 }, &["ringway direct"], 1),
                 step(Script::Echo { connections: 10_000, per_second: 4_000.0 }, &echoing, 1),
+                step(Script::Upgrade { connections: 2_000 }, &ours, 3),
                 step(rooms(1, false), &roomy, 1),
                 step(rooms(5, false), &roomy, 1),
                 step(rooms(5, true), &roomy, 1),
@@ -152,6 +156,16 @@ fn plans() -> Vec<(&'static str, &'static str, Vec<Step>)> {
                 step(Script::Conflate, &newest, 3),
                 step(Script::Conflate, &buffering, 1),
                 step(Script::Noisy, &OURS, 5),
+            ],
+        ),
+        (
+            "placement",
+            "a room too big for one node, what crosses nodes, and what a gateway adds to an upgrade: seven minutes",
+            vec![
+                step(Script::Hot { connections: 15_000, per_second: 2.0, seconds: 24.0 }, &spread, 5),
+                step(rooms(5, false), &[several], 3),
+                step(rooms(5, true), &[several], 3),
+                step(Script::Upgrade { connections: 2_000 }, &OURS[..2], 3),
             ],
         ),
         (

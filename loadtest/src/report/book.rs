@@ -19,7 +19,7 @@ pub(super) fn is_floor(target: &str) -> bool {
 }
 
 /// Scripts in the order of a report; others follow by name.
-const SCRIPTS: [&str; 15] = [
+const SCRIPTS: [&str; 17] = [
     "core",
     "core-10k",
     "window",
@@ -29,6 +29,8 @@ const SCRIPTS: [&str; 15] = [
     "idle",
     "echo",
     "rooms",
+    "hot",
+    "upgrade",
     "churn",
     "slow",
     "conflate",

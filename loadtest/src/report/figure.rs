@@ -53,6 +53,10 @@ pub(super) enum Figure {
     DeliveriesPerRead,
     OpeningsPerSecond,
     GeneratorBusy,
+    /// The share of deliveries made on another node than the room's.
+    Lambda,
+    /// The share of publications received from other nodes that nobody there wanted.
+    Unwanted,
 }
 
 impl Book {
@@ -86,6 +90,8 @@ impl Book {
             Figure::DeliveriesPerRead => (at.deliveries_per_read > 0.0).then_some(at.deliveries_per_read),
             Figure::OpeningsPerSecond => per_second(at.opened as f64),
             Figure::GeneratorBusy => (at.generator_busy > 0.0).then_some(at.generator_busy),
+            Figure::Lambda => at.placed.lambda(),
+            Figure::Unwanted => at.placed.unwanted(),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use super::book::{Book, Way, is_floor, phase};
 use super::figure::{Figure, Place, Trouble, quantile};
+use super::placed;
 use super::slow;
 use super::spread::Spread;
 use super::table::{Cell, Row, Table, Tone};
@@ -131,6 +132,7 @@ pub(super) fn table(book: &Book) -> Table {
             .map(|goal| row(book, &goal))
             .chain(ran("hop").then(|| hop(book)))
             .chain(slow::bars(book))
+            .chain(placed::bars(book))
             .collect(),
     }
 }

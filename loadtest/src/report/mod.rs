@@ -7,7 +7,8 @@ mod book;
 mod figure;
 mod headline;
 mod page;
-mod plot;
+mod placed;
+pub(crate) mod plot;
 #[cfg(test)]
 mod sample;
 mod slow;
@@ -16,7 +17,7 @@ mod table;
 mod tables;
 #[cfg(test)]
 mod tests;
-mod unit;
+pub(crate) mod unit;
 
 use std::fs;
 use std::path::Path;

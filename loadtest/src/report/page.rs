@@ -7,7 +7,7 @@ use super::book::Book;
 use super::plot::{Group, Plot};
 use super::table::{Table, escape};
 use super::unit::Unit;
-use super::{headline, slow, tables};
+use super::{headline, placed, slow, tables};
 use crate::result::Machine;
 
 const STYLE: &str = include_str!("style.css");
@@ -51,7 +51,7 @@ pub(super) fn html(book: &Book, groups: &[Group]) -> String {
     for script in book.scripts() {
         let _ = writeln!(out, "<section>\n<h2>Script {}</h2>", escape(script));
         let _ = writeln!(out, "<p class=\"about\">{}</p>", escape(&repeated(book, script)));
-        if let Some(table) = slow::of_script(book, script) {
+        if let Some(table) = slow::of_script(book, script).or_else(|| placed::of_script(book, script)) {
             let _ = writeln!(out, "<h3>{}</h3>\n{}", escape(&table.title), table.html());
         }
         for phase in book.phases(script) {
@@ -93,7 +93,7 @@ pub(super) fn markdown(book: &Book) -> String {
         table("##", &headline.title, &circumstances(book).join(" "), &headline);
     }
     for script in book.scripts() {
-        if let Some(one) = slow::of_script(book, script) {
+        if let Some(one) = slow::of_script(book, script).or_else(|| placed::of_script(book, script)) {
             table("##", &one.title, "", &one);
         }
         for phase in book.phases(script) {

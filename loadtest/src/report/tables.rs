@@ -116,6 +116,8 @@ fn cost(book: &Book, script: &str, name: &str) -> Option<Table> {
             only(watched, of(Unit::Count, Figure::Files)),
             of(Unit::PerSecond, Figure::DeliveriesPerSecond),
             of(Unit::Number, Figure::DeliveriesPerRead),
+            of(Unit::Share, Figure::Lambda),
+            of(Unit::Share, Figure::Unwanted),
             generator(book, place),
         ]
     });
@@ -138,6 +140,8 @@ fn cost(book: &Book, script: &str, name: &str) -> Option<Table> {
         ("descriptors", false),
         ("deliveries", false),
         ("per read", false),
+        ("λ", false),
+        ("unwanted", false),
         ("generator busy", false),
     ]);
     finish(script, name, "cost", heads, rows)

@@ -4,7 +4,7 @@ use super::spread::Spread;
 
 /// What a number counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Unit {
+pub(crate) enum Unit {
     /// Times the floor.
     Ratio,
     Micros,
@@ -20,7 +20,7 @@ pub(super) enum Unit {
 
 impl Unit {
     /// `1.05 ×`, `6.95 µs`, `12,345`.
-    pub(super) fn show(self, value: f64) -> String {
+    pub(crate) fn show(self, value: f64) -> String {
         let (divisor, suffix) = self.scale(value);
         format!("{}{suffix}", self.digits(value / divisor, divisor))
     }

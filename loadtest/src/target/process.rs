@@ -130,7 +130,11 @@ impl Process {
         })
     }
 
-    fn wait_until(&self, ready: impl Fn() -> bool) -> anyhow::Result<()> {
+    /// Waits until that is so.
+    ///
+    /// # Errors
+    /// As [`wait_for`](Self::wait_for).
+    pub(super) fn wait_until(&self, ready: impl Fn() -> bool) -> anyhow::Result<()> {
         let deadline = Instant::now() + READY_WITHIN;
         while !ready() {
             if !self.runs() {

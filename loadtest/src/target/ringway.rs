@@ -48,6 +48,9 @@ fn classes(policy: Policy) -> String {
     }
 }
 
+/// Rooms that are spread whatever their size.
+const SPREAD: &str = "\n[[classes]]\nrooms = \"**\"\nspread = 3\n";
+
 pub(super) fn targets() -> Vec<Target> {
     use Policy::{Conflate, Disconnect, DropOldest};
     let target = |name, path, beside, start| Target { name, path, beside, rooms: true, start };
@@ -59,9 +62,14 @@ pub(super) fn targets() -> Vec<Target> {
         }),
         target("ringway direct conflate", NODE, nats, |ground| direct(ground, Format::Msgpack, Conflate)),
         target("ringway direct json", NODE, nats, |ground| direct(ground, Format::Json, Disconnect)),
-        target("ringway gateway", GATEWAY, nats, |ground| gateway(ground, Disconnect)),
-        target("ringway gateway drop_oldest", GATEWAY, nats, |ground| gateway(ground, DropOldest)),
-        target("ringway gateway conflate", GATEWAY, nats, |ground| gateway(ground, Conflate)),
+        target("ringway gateway", GATEWAY, nats, |ground| gateway(ground, Disconnect, 1)),
+        target("ringway three nodes", "gateway and three nodes", nats, |ground| {
+            gateway(ground, Disconnect, 3)
+        }),
+        target("ringway spread 1", "a node, found by locate", nats, |ground| spread(ground, 1)),
+        target("ringway spread 3", "three nodes, found by locate", nats, |ground| spread(ground, 3)),
+        target("ringway gateway drop_oldest", GATEWAY, nats, |ground| gateway(ground, DropOldest, 1)),
+        target("ringway gateway conflate", GATEWAY, nats, |ground| gateway(ground, Conflate, 1)),
         target("ringway two nodes", "two nodes over NATS", nats, |ground| {
             nodes(ground, Format::Msgpack, Disconnect, 2)
         }),
@@ -111,7 +119,7 @@ fn over_nats(ground: &Ground) -> anyhow::Result<Started> {
 
 /// So many nodes that clients reach by themselves, with tickets.
 fn nodes(ground: &Ground, format: Format, policy: Policy, count: usize) -> anyhow::Result<Started> {
-    let Cluster { ringway, nats, nodes } = match Cluster::start(ground, policy, count)? {
+    let Cluster { ringway, nats, nodes } = match Cluster::start(ground, &classes(policy), count)? {
         Ok(cluster) => cluster,
         Err(why) => return Ok(Started::Absent(why)),
     };
@@ -129,15 +137,16 @@ fn nodes(ground: &Ground, format: Format, policy: Policy, count: usize) -> anyho
     })))
 }
 
-/// Gateways before nodes, with tokens.
-fn gateway(ground: &Ground, policy: Policy) -> anyhow::Result<Started> {
-    let count = ground.connections.div_ceil(NODE_HOLDS).max(1);
-    let Cluster { ringway, nats, nodes } = match Cluster::start(ground, policy, count)? {
+/// Gateways before at least so many nodes, with tokens.
+fn gateway(ground: &Ground, policy: Policy, least: usize) -> anyhow::Result<Started> {
+    let count = ground.connections.div_ceil(NODE_HOLDS).max(least);
+    let Cluster { ringway, nats, nodes } = match Cluster::start(ground, &classes(policy), count)? {
         Ok(cluster) => cluster,
         Err(why) => return Ok(Started::Absent(why)),
     };
     let count = ground.connections.div_ceil(GATEWAY_HOLDS).max(1);
-    let gateways = (0..count).map(|n| ringway.gateway(ground, n)).collect::<anyhow::Result<Vec<_>>>()?;
+    let gateways = (0..count).map(|n| ringway.gateway(ground, n)?.knows(nodes.len()));
+    let gateways = gateways.collect::<anyhow::Result<Vec<_>>>()?;
     let addresses = gateways.iter().map(|gateway| gateway.listen).collect();
     let roles = vec![role("gateway", &gateways), role("node", &nodes), nats.role()];
     let versions = format!("{}, {}", ringway.version, nats.version);
@@ -148,6 +157,30 @@ fn gateway(ground: &Ground, policy: Policy) -> anyhow::Result<Started> {
         roles,
         admin: admins("gateway", &gateways).chain(admins("node", &nodes)).collect(),
         _keep: vec![Box::new(gateways), Box::new(nodes), Box::new(nats)],
+    })))
+}
+
+/// So many nodes that clients reach by themselves, where a gateway says; every room is spread over three nodes, or all
+/// there are.
+fn spread(ground: &Ground, count: usize) -> anyhow::Result<Started> {
+    if ground.connections.div_ceil(NODE_HOLDS) > count {
+        return Ok(Started::Absent(format!("{} members don't fit on {count} nodes", ground.connections)));
+    }
+    let Cluster { ringway, nats, nodes } = match Cluster::start(ground, SPREAD, count)? {
+        Ok(cluster) => cluster,
+        Err(why) => return Ok(Started::Absent(why)),
+    };
+    let gateway = [ringway.gateway(ground, 0)?.knows(count)?];
+    let pass = Pass::Located { secret: TENANT_SECRET.to_owned(), tenant: TENANT.to_owned() };
+    let roles = vec![role("gateway", &gateway), role("node", &nodes), nats.role()];
+    let versions = format!("{}, {}", ringway.version, nats.version);
+    Ok(Started::Running(Box::new(Running {
+        dialect: Spec::Ringway { format: Format::Msgpack, policy: Policy::Disconnect, pass },
+        addresses: vec![gateway[0].listen],
+        versions,
+        roles,
+        admin: admins("gateway", &gateway).chain(admins("node", &nodes)).collect(),
+        _keep: vec![Box::new(gateway), Box::new(nodes), Box::new(nats)],
     })))
 }
 
@@ -167,7 +200,7 @@ fn serve(ground: &Ground, policy: Policy) -> anyhow::Result<Started> {
 
 /// `ringway serve`, for what stands before it, with its version.
 pub(super) fn serve_behind(ground: &Ground, policy: Policy) -> anyhow::Result<(Server, String)> {
-    let ringway = Ringway::new(ground, policy, None)?;
+    let ringway = Ringway::new(ground, &classes(policy), None)?;
     let (listen, admin, node) = (free_port(), free_port(), free_port());
     let program = ringway
         .program("serve", "serve", ground)
@@ -205,6 +238,17 @@ impl Server {
         process.wait_ready(admin)?;
         Ok(Server { listen, admin, process })
     }
+
+    /// Waits until it has heard of so many nodes. A gateway is ready with the first of them, and sends whoever comes before
+    /// it has heard of the others, some tens of milliseconds later, where they are at home without these.
+    fn knows(self, nodes: usize) -> anyhow::Result<Server> {
+        self.process.wait_until(|| {
+            let ring = ringway_testkit::http::get(self.admin, "/debug/ring").ok();
+            let ring = ring.and_then(|answer| serde_json::from_str::<serde_json::Value>(&answer.body).ok());
+            ring.is_some_and(|ring| ring["nodes"].as_array().is_some_and(|known| known.len() == nodes))
+        })?;
+        Ok(self)
+    }
 }
 
 /// A NATS server and nodes.
@@ -216,12 +260,12 @@ struct Cluster {
 
 impl Cluster {
     /// With so many nodes; the inner error: there is no NATS server to be had.
-    fn start(ground: &Ground, policy: Policy, count: usize) -> anyhow::Result<Result<Cluster, String>> {
+    fn start(ground: &Ground, classes: &str, count: usize) -> anyhow::Result<Result<Cluster, String>> {
         let nats = match nats::server_path() {
             Ok(binary) => Nats::start(ground, &binary)?,
             Err(error) => return Ok(Err(format!("no nats-server: {error}"))),
         };
-        let ringway = Ringway::new(ground, policy, Some(&nats))?;
+        let ringway = Ringway::new(ground, classes, Some(&nats))?;
         let nodes = (0..count).map(|n| ringway.node(ground, n)).collect::<anyhow::Result<_>>()?;
         Ok(Ok(Cluster { ringway, nats, nodes }))
     }
@@ -258,10 +302,10 @@ struct Ringway {
 }
 
 impl Ringway {
-    fn new(ground: &Ground, policy: Policy, nats: Option<&Nats>) -> anyhow::Result<Ringway> {
+    fn new(ground: &Ground, classes: &str, nats: Option<&Nats>) -> anyhow::Result<Ringway> {
         let binary = binary(&ground.root)?;
         let version = version_of(Command::new(&binary).arg("--version"));
-        let config = configuration(ground, policy, nats.map(|nats| nats.address))?;
+        let config = configuration(ground, classes, nats.map(|nats| nats.address))?;
         Ok(Ringway { binary, config, version })
     }
 
@@ -278,6 +322,7 @@ impl Ringway {
             .program(&format!("node-{n}"), "node", ground)
             .env("RINGWAY_NODE__ID", format!("node-{n}"))
             .env("RINGWAY_NODE__LISTEN", listen.to_string())
+            .env("RINGWAY_NODE__PUBLIC_URL", format!("ws://{listen}"))
             .env("RINGWAY_NODE__ADMIN", admin.to_string());
         Server::start(program, listen, admin)
     }
@@ -313,7 +358,7 @@ const NOBODY: &str = "\n[[classes]]\nrooms = \"room-1\"\nreplay = { messages = 0
 const KEYS: &str = "keys = [{ alg = \"HS256\", file = \"tenant.key\" }]\n";
 
 /// Writes the file that all processes share; what differs between them is set by environment.
-fn configuration(ground: &Ground, policy: Policy, nats: Option<SocketAddr>) -> anyhow::Result<PathBuf> {
+fn configuration(ground: &Ground, classes: &str, nats: Option<SocketAddr>) -> anyhow::Result<PathBuf> {
     fs::write(ground.scratch.join("tenant.key"), TENANT_SECRET)?;
     let nats = nats.map(|address| format!("[nats]\nurls = [\"nats://{address}\"]\n\n")).unwrap_or_default();
     let text = format!(
@@ -325,6 +370,6 @@ fn configuration(ground: &Ground, policy: Policy, nats: Option<SocketAddr>) -> a
          [tenants.{NOISY}]\n{KEYS}limits = {{ publish_per_second = {NOISY_LIMIT} }}\n"
     );
     let file = ground.scratch.join("ringway.toml");
-    fs::write(&file, format!("{text}{NOBODY}{}", classes(policy)))?;
+    fs::write(&file, format!("{text}{NOBODY}{classes}"))?;
     Ok(file)
 }

@@ -1,5 +1,6 @@
 //! What commands do.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -76,6 +77,7 @@ impl Engine {
                 self.next_number = 0;
                 for connection in self.places.iter_mut().flatten() {
                     connection.before = 0;
+                    connection.order = 0;
                 }
                 Some(Event::Done)
             }
@@ -104,11 +106,25 @@ impl Engine {
             Job::Collect(collecting) => {
                 let done = collecting.is_done(&self.tally, now);
                 done.then(|| {
-                    Event::Collected(Collected { lags: self.trickle.told(), ..self.tally.collected() })
+                    let (lags, orders) = (self.trickle.told(), self.orders());
+                    Event::Collected(Collected { lags, orders, ..self.tally.collected() })
                 })
             }
             Job::Close => self.leaving.is_empty().then_some(Event::Done),
         }
+    }
+
+    /// In which orders open connections got what came: a few at most, where it isn't one.
+    fn orders(&self) -> BTreeSet<u32> {
+        const MOST: usize = 8;
+        let mut orders = BTreeSet::new();
+        for connection in self.places.iter().flatten().filter(|connection| connection.is_open()) {
+            orders.insert(connection.order);
+            if orders.len() == MOST {
+                break;
+            }
+        }
+        orders
     }
 
     fn open_more(&mut self, now: u64) -> Option<Event> {
@@ -232,8 +248,15 @@ impl Engine {
         ensure!(self.places.is_empty(), "there are connections already");
         ensure!(!addresses.is_empty(), "no address to connect to");
         let speak = dialect.speak()?;
-        self.setup =
-            Some(Setup { speak, addresses, sources, first, total, nonce: Nonce::new(rand::random()) });
+        self.setup = Some(Setup {
+            speak,
+            addresses,
+            sources,
+            first,
+            total,
+            nonce: Nonce::new(rand::random()),
+            locator: None,
+        });
         Ok(())
     }
 

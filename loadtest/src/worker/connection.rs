@@ -25,6 +25,8 @@ pub(crate) struct Connection {
     pub(crate) birth: u32,
     /// One more than the number of the message that came last, where messages must come in order.
     pub(crate) before: u32,
+    /// What came since the last reset, in its order, as a hash.
+    pub(crate) order: u32,
     pub(crate) phase: Phase,
     /// Answers until it is ready.
     pub(crate) waiting: u8,
@@ -58,7 +60,7 @@ impl Connection {
     pub(crate) fn new(socket: TcpStream, birth: u32, started: u64) -> Connection {
         let kept = Some(Box::new(Kept { started, ..Kept::default() }));
         let phase = Phase::Connecting;
-        Connection { socket, birth, before: 0, phase, waiting: 0, stalled: false, kept }
+        Connection { socket, birth, before: 0, order: 0, phase, waiting: 0, stalled: false, kept }
     }
 
     pub(crate) fn is_open(&self) -> bool {
@@ -68,6 +70,11 @@ impl Connection {
     /// When it was to begin opening; only told while it opens.
     pub(crate) fn started(&self) -> u64 {
         self.kept.as_ref().map_or(0, |kept| kept.started)
+    }
+
+    /// What is to be sent as soon as it is connected.
+    pub(crate) fn prepare(&mut self, request: String) {
+        self.kept.get_or_insert_default().unsent = request.into_bytes();
     }
 
     /// It is ready.

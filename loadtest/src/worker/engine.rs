@@ -17,6 +17,7 @@ use super::frame::Outgoing;
 use super::inbox::Line;
 use super::job::{Arrivals, Job};
 use super::leaving::{self, Leaving};
+use super::locate::Locator;
 use super::membership::Rooms;
 use super::open::Deadlines;
 use super::tally::Tally;
@@ -85,6 +86,8 @@ pub(super) struct Setup {
     pub(super) first: usize,
     pub(super) total: usize,
     pub(super) nonce: Nonce,
+    /// Made when the first connection asks where to go.
+    pub(super) locator: Option<Locator>,
 }
 
 /// Wakes the loop when there is a command.

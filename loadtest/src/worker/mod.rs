@@ -13,11 +13,12 @@ pub(crate) mod frame;
 mod inbox;
 mod job;
 mod leaving;
+mod locate;
 pub(crate) mod membership;
 mod open;
 mod pace;
 mod publish;
-mod random;
+pub(crate) mod random;
 mod read;
 mod tally;
 #[cfg(test)]

@@ -13,6 +13,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use super::clock;
 use super::connection::{Connection, Phase};
 use super::engine::{Engine, Setup};
+use super::locate::Locator;
 use super::membership::{Room, Rooms};
 use crate::dialect::Who;
 
@@ -41,8 +42,28 @@ impl Setup {
         self.sources.get(turn % self.sources.len().max(1)).copied()
     }
 
-    fn connect(&self, number: usize, receive_buffer: Option<usize>) -> anyhow::Result<TcpStream> {
+    /// Where connection `number` goes, and what it asks for there if that is known already.
+    fn way(&mut self, number: usize, plan: &Rooms) -> anyhow::Result<(SocketAddr, Option<String>)> {
         let address = self.address(number);
+        let Some(headers) = self.speak.located() else { return Ok((address, None)) };
+        let rooms = rooms(plan, number);
+        let who = Who { number, source: self.source(number), rooms: &rooms, plan };
+        let upgrade = self.speak.upgrade(&who);
+        if self.locator.is_none() {
+            self.locator = Some(Locator::new(address)?);
+        }
+        let locator = self.locator.as_mut().expect("it was just made");
+        let asked = locator.ask(&upgrade.target, &upgrade.headers);
+        let (node, target) = asked.inspect_err(|_| self.locator = None)?;
+        Ok((node, Some(self.nonce.request(node, &target, &headers))))
+    }
+
+    fn connect(
+        &self,
+        number: usize,
+        address: SocketAddr,
+        receive_buffer: Option<usize>,
+    ) -> anyhow::Result<TcpStream> {
         let socket =
             Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))
                 .context("no socket")?;
@@ -72,17 +93,23 @@ pub(super) fn rooms(plan: &Rooms, number: usize) -> Vec<Room> {
 impl Engine {
     /// Begins opening the connection of a place, which was to be at `started`.
     pub(super) fn start(&mut self, place: usize, started: u64) {
-        let setup = self.setup.as_ref().expect("nothing opens before it is configured");
+        let setup = self.setup.as_mut().expect("nothing opens before it is configured");
         self.arrivals.pending += 1;
-        let registered = setup.connect(setup.first + place, self.receive_buffer).and_then(|mut socket| {
+        let number = setup.first + place;
+        let registered = setup.way(number, &self.rooms).and_then(|(address, request)| {
+            let mut socket = setup.connect(number, address, self.receive_buffer)?;
             let interest = Interest::READABLE | Interest::WRITABLE;
             self.registry.register(&mut socket, Token(place), interest).context("registering")?;
-            Ok(socket)
+            Ok((socket, request))
         });
         match registered {
-            Ok(socket) => {
+            Ok((socket, request)) => {
                 self.births = self.births.wrapping_add(1);
-                self.places[place] = Some(Connection::new(socket, self.births, started));
+                let mut connection = Connection::new(socket, self.births, started);
+                if let Some(request) = request {
+                    connection.prepare(request);
+                }
+                self.places[place] = Some(connection);
                 self.deadlines.0.push_back((clock::now() + PATIENCE, place, self.births));
             }
             Err(error) => self.arrivals.failed(format!("{error:#}")),
@@ -92,13 +119,18 @@ impl Engine {
     /// The socket can be written to: the upgrade goes out.
     pub(super) fn upgrade(&mut self, place: usize) {
         let (Some(setup), Some(Some(connection))) = (&self.setup, self.places.get_mut(place)) else { return };
-        let number = setup.first + place;
-        let rooms = rooms(&self.rooms, number);
-        let who = Who { number, source: setup.source(number), rooms: &rooms, plan: &self.rooms };
-        let upgrade = setup.speak.upgrade(&who);
-        let request = setup.nonce.request(setup.address(number), &upgrade.target, &upgrade.headers);
         connection.phase = Phase::Upgrading;
-        if let Err(error) = connection.send(request.as_bytes()) {
+        let sent = if connection.has_unsent() {
+            connection.flush()
+        } else {
+            let number = setup.first + place;
+            let rooms = rooms(&self.rooms, number);
+            let who = Who { number, source: setup.source(number), rooms: &rooms, plan: &self.rooms };
+            let upgrade = setup.speak.upgrade(&who);
+            let request = setup.nonce.request(setup.address(number), &upgrade.target, &upgrade.headers);
+            connection.send(request.as_bytes())
+        };
+        if let Err(error) = sent {
             self.gone(place, format!("connecting: {error}"));
         }
     }

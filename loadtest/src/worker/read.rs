@@ -251,7 +251,9 @@ impl Taking<'_> {
         if !self.trickle.is_empty() {
             self.trickle.out(stamp.number);
         }
-        self.tally.delivery(stamp, self.now, &mut connection.before);
+        if self.tally.delivery(stamp, self.now, &mut connection.before) {
+            connection.order = stamp.after(connection.order);
+        }
     }
 
     /// What isn't a delivery, or not alone.

@@ -1,6 +1,6 @@
 //! What is counted and measured, from one reset to the next.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use hdrhistogram::Histogram;
 
@@ -59,11 +59,12 @@ impl Tally {
         }
     }
 
-    /// A message came at `now`. `before`: one more than the number that came before it on the same connection.
+    /// A message came at `now`. `before`: one more than the number that came before it on the same connection. False: it is
+    /// of before the last reset, and isn't counted.
     #[inline]
-    pub(crate) fn delivery(&mut self, stamp: &Stamp, now: u64, before: &mut u32) {
+    pub(crate) fn delivery(&mut self, stamp: &Stamp, now: u64, before: &mut u32) -> bool {
         if stamp.intended < self.since {
-            return;
+            return false;
         }
         let microseconds = (now.saturating_sub(stamp.intended) / 1_000).max(1);
         self.deliveries += 1;
@@ -78,12 +79,13 @@ impl Tally {
         let number = stamp.number as usize;
         if number >= messages.len() {
             if number >= MESSAGES {
-                return;
+                return true;
             }
             messages.resize((number + 1).next_power_of_two().min(MESSAGES), 0);
         }
         // Time only goes on, so what came last is the latest.
         messages[number] = u32::try_from(microseconds).unwrap_or(u32::MAX);
+        true
     }
 
     fn origin(&mut self, origin: u16) -> usize {
@@ -133,6 +135,7 @@ impl Tally {
             latency: histogram::pack(&self.latency),
             last: histogram::pack(&last),
             lags: Vec::new(),
+            orders: BTreeSet::new(),
         }
     }
 }

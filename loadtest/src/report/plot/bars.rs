@@ -106,7 +106,7 @@ fn scale(bars: &[Bar], mark: Option<f64>, ends: (f64, f64)) -> Scale {
 }
 
 /// As short as it can be said: `1 ×`, `500 B`.
-pub(super) fn tick_label(unit: Unit, value: f64) -> String {
+pub(crate) fn tick_label(unit: Unit, value: f64) -> String {
     let text = unit.show(value);
     let (number, rest) = match text.find(' ') {
         Some(place) => text.split_at(place),

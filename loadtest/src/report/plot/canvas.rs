@@ -13,27 +13,27 @@ const OTHERS: u8 = 10;
 
 /// A colour by its part; the page says what it looks like (`--ink`, `--soft` …), in light and in dark.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::report) struct Ink(u8);
+pub(crate) struct Ink(u8);
 
 impl Ink {
-    pub(in crate::report) const TEXT: Self = Self(0);
-    pub(in crate::report) const SOFT: Self = Self(1);
-    pub(in crate::report) const GRID: Self = Self(2);
-    pub(in crate::report) const FLOOR: Self = Self(3);
-    pub(in crate::report) const DIRECT: Self = Self(4);
-    pub(in crate::report) const GATEWAY: Self = Self(5);
-    pub(in crate::report) const ONE: Self = Self(6);
+    pub(crate) const TEXT: Self = Self(0);
+    pub(crate) const SOFT: Self = Self(1);
+    pub(crate) const GRID: Self = Self(2);
+    pub(crate) const FLOOR: Self = Self(3);
+    pub(crate) const DIRECT: Self = Self(4);
+    pub(crate) const GATEWAY: Self = Self(5);
+    pub(crate) const ONE: Self = Self(6);
     /// What isn't Ringway, where it needn't be told apart.
-    pub(in crate::report) const REST: Self = Self(7);
+    pub(crate) const REST: Self = Self(7);
     const NAMES: [&'static str; 8] = ["ink", "soft", "grid", "floor", "direct", "gateway", "one", "rest"];
 
     /// One of the colours for other targets.
-    pub(in crate::report) fn other(number: usize) -> Self {
+    pub(crate) fn other(number: usize) -> Self {
         Self(Self::NAMES.len() as u8 + (number % usize::from(OTHERS)) as u8)
     }
 
     /// The CSS variable.
-    pub(in crate::report) fn variable(self) -> String {
+    pub(crate) fn variable(self) -> String {
         match Self::NAMES.get(usize::from(self.0)) {
             Some(name) => format!("--{name}"),
             None => format!("--other{}", usize::from(self.0) - Self::NAMES.len()),
@@ -51,19 +51,19 @@ impl Ink {
 
 /// Where a text stands to its point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Align {
+pub(crate) enum Align {
     Left,
     Middle,
     Right,
 }
 
 /// What is drawn on, in CSS pixels.
-pub(super) struct Canvas<'a> {
+pub(crate) struct Canvas<'a> {
     area: DrawingArea<SVGBackend<'a>, Shift>,
 }
 
 /// Draws. `label` says in words what there is to see.
-pub(super) fn draw(
+pub(crate) fn draw(
     (width, height): (f64, f64),
     label: &str,
     paint: impl FnOnce(&Canvas<'_>) -> anyhow::Result<()>,
@@ -91,14 +91,14 @@ pub(super) fn draw(
 }
 
 impl Canvas<'_> {
-    pub(super) fn line(&self, points: &[(f64, f64)], ink: Ink, width: f64) -> anyhow::Result<()> {
+    pub(crate) fn line(&self, points: &[(f64, f64)], ink: Ink, width: f64) -> anyhow::Result<()> {
         let style = ink.stand_in().stroke_width(fine(width) as u32);
         let points: Vec<(i32, i32)> = points.iter().map(|(x, y)| (fine(*x), fine(*y))).collect();
         self.put(self.area.draw(&PathElement::new(points, style)))
     }
 
     /// A filled rectangle; `strength` 1 is opaque.
-    pub(super) fn block(
+    pub(crate) fn block(
         &self,
         (x, y): (f64, f64),
         (width, height): (f64, f64),
@@ -109,12 +109,12 @@ impl Canvas<'_> {
         self.put(self.area.draw(&Rectangle::new(corners, ink.stand_in().mix(strength).filled())))
     }
 
-    pub(super) fn dot(&self, (x, y): (f64, f64), radius: f64, ink: Ink) -> anyhow::Result<()> {
+    pub(crate) fn dot(&self, (x, y): (f64, f64), radius: f64, ink: Ink) -> anyhow::Result<()> {
         self.put(self.area.draw(&Circle::new((fine(x), fine(y)), fine(radius), ink.stand_in().filled())))
     }
 
     /// Around the height `y`.
-    pub(super) fn text(
+    pub(crate) fn text(
         &self,
         (x, y): (f64, f64),
         text: &str,

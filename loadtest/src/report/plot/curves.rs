@@ -99,7 +99,7 @@ fn percentiles(nines: f64) -> Vec<(f64, String)> {
 }
 
 /// Heights as near to those wanted as leaves each its room, within bounds if they can be.
-fn apart(wanted: &[f64], room: f64, (top, bottom): (f64, f64)) -> Vec<f64> {
+pub(crate) fn apart(wanted: &[f64], room: f64, (top, bottom): (f64, f64)) -> Vec<f64> {
     let mut order: Vec<usize> = (0..wanted.len()).collect();
     order.sort_by(|a, b| wanted[*a].total_cmp(&wanted[*b]));
     let mut placed = wanted.to_vec();

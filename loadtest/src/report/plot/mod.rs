@@ -1,11 +1,11 @@
 //! What is drawn: which figures of which runs, each as wide as a desk and as narrow as a phone shows it.
 
-mod bars;
-mod canvas;
+pub(crate) mod bars;
+pub(crate) mod canvas;
 mod cost;
-mod curves;
+pub(crate) mod curves;
 mod ranges;
-mod scale;
+pub(crate) mod scale;
 mod watch;
 
 use std::collections::BTreeMap;

@@ -2,7 +2,7 @@
 
 /// An axis.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Scale {
+pub(crate) struct Scale {
     from: f64,
     to: f64,
     logarithmic: bool,
@@ -13,26 +13,26 @@ pub(super) struct Scale {
 
 impl Scale {
     /// From zero to above the greatest.
-    pub(super) fn linear(greatest: f64, (start, end): (f64, f64)) -> Self {
+    pub(crate) fn linear(greatest: f64, (start, end): (f64, f64)) -> Self {
         let to = if greatest > 0.0 { greatest } else { 1.0 };
         let step = round_step(to / 4.0);
         Self { from: 0.0, to: (to / step).ceil() * step, logarithmic: false, start, end }
     }
 
     /// From exactly here to there.
-    pub(super) fn exact(from: f64, to: f64, (start, end): (f64, f64)) -> Self {
+    pub(crate) fn exact(from: f64, to: f64, (start, end): (f64, f64)) -> Self {
         Self { from, to: if to > from { to } else { from + 1.0 }, logarithmic: false, start, end }
     }
 
     /// Around the least and the greatest, both above zero.
-    pub(super) fn logarithmic(least: f64, greatest: f64, (start, end): (f64, f64)) -> Self {
+    pub(crate) fn logarithmic(least: f64, greatest: f64, (start, end): (f64, f64)) -> Self {
         let from = round_down(least);
         let to = round_up(greatest);
         let to = if to > from { to } else { from * 10.0 };
         Self { from, to, logarithmic: true, start, end }
     }
 
-    pub(super) fn place(&self, value: f64) -> f64 {
+    pub(crate) fn place(&self, value: f64) -> f64 {
         let part = if self.logarithmic {
             (value.max(self.from) / self.from).ln() / (self.to / self.from).ln()
         } else {
@@ -42,7 +42,7 @@ impl Scale {
     }
 
     /// Round values to be marked, a handful.
-    pub(super) fn ticks(&self) -> Vec<f64> {
+    pub(crate) fn ticks(&self) -> Vec<f64> {
         if !self.logarithmic {
             let step = round_step((self.to - self.from) / 4.0);
             let first = (self.from / step).ceil() as i64;
