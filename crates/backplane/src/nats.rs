@@ -4,6 +4,7 @@
 //! broke may be lost without a word ([`Link::generation`] tells), a full subscription drops
 //! ([`Link::slow`] tells), and a dead server looks alive until pings fail.
 
+mod feed;
 mod lanes;
 mod link;
 mod outgoing;

@@ -16,6 +16,7 @@ mod cluster;
 mod configured;
 mod conn;
 mod direct;
+mod door;
 mod encode;
 mod gauges;
 mod heartbeat;
@@ -43,6 +44,7 @@ mod tickets;
 mod trace;
 
 pub use configured::Configured;
+pub use door::{Door, Entry, NoPlace};
 pub use metrics::NodeMetrics;
-pub use node::{Door, Entry, NoPlace, Node, NodeParts, NodeSettings, StartError};
+pub use node::{Node, NodeParts, NodeSettings, StartError};
 pub use ringway_backplane::cluster::Twin;

@@ -19,7 +19,8 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::node::{Inner, NotNow};
+use crate::door::NotNow;
+use crate::node::Inner;
 use crate::session::Admitted;
 use crate::{clock, session, tenant, trace};
 

@@ -6,20 +6,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 use ringway_auth::{SessionKey, Ticket, TicketKey};
 use ringway_backplane::Backplane;
 use ringway_backplane::cluster::{self as members, Announcer, ClaimError, Twin, Watcher};
-use ringway_protocol::{Code, GroupId, PoolId};
+use ringway_protocol::{GroupId, PoolId};
 use ringway_ring::{Announcement, NodeId, Slot, View};
 use ringway_telemetry::admin::Checks;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::configured::{Configured, InForce};
+use crate::door::{Door, NotNow};
 use crate::interest::Interests;
 use crate::memory::{self, Kept};
 use crate::metrics::NodeMetrics;
@@ -31,9 +31,9 @@ use crate::served::Served;
 use crate::session::Admitted;
 use crate::shard::{Command, Shard, ShardHandle, Shared};
 use crate::standstill::Standstill;
-use crate::tenant::{Full, Place, TenantsHere};
+use crate::tenant::{Place, TenantsHere};
 use crate::tickets::UsedTickets;
-use crate::{cluster, heartbeat, heat, inbox, leave, listen, session, trace};
+use crate::{cluster, heartbeat, heat, inbox, leave, listen};
 
 /// How long clients that are told to move have for it, a new connection beside the old one, until theirs is closed.
 const MOVING: Duration = Duration::from_millis(1_500);
@@ -174,22 +174,6 @@ impl Inner {
     }
 }
 
-/// Why a connection with a good ticket isn't let in.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum NotNow {
-    /// This node doesn't know the tenant: whoever made the ticket has another reading of the configuration, older or
-    /// newer than this node's. Soon they have the same.
-    Unknown,
-    /// No place is left.
-    Full(Full),
-}
-
-impl NotNow {
-    /// What is said of a tenant that isn't known here, and when to come again.
-    pub(crate) const UNKNOWN: &str = "this node doesn't know the ticket's tenant (yet, or any more)";
-    pub(crate) const UNKNOWN_RETRY: Duration = Duration::from_secs(1);
-}
-
 /// A running node. Dropped without [`shutdown`](Self::shutdown), its tasks end with the runtime.
 pub struct Node {
     inner: Arc<Inner>,
@@ -293,9 +277,9 @@ impl Node {
             tasks.spawn(listen::run(inner.clone(), listener, end.clone()));
         }
         // Announced last: whoever comes finds everything in place.
-        let alone = !backplane.reaches_others();
+        let reaches_others = backplane.reaches_others();
         let announcer = Announcer::start(backplane, announcement(&settings, local_addr, incarnation)).await?;
-        if !alone {
+        if reaches_others {
             tasks.spawn(cluster::watch_beginning(inner.clone(), end.clone()));
         }
         let replaced = announcer.replaced();
@@ -324,7 +308,7 @@ impl Node {
 
     /// What hands connections to this node within the process.
     pub fn door(&self) -> Door {
-        Door(self.inner.clone())
+        Door::of(self.inner.clone())
     }
 
     /// Adds what must hold before connections are sent here.
@@ -395,69 +379,6 @@ impl Node {
         tasks.close();
         tasks.wait().await;
     }
-}
-
-/// Hands connections to a node in the same process.
-#[derive(Clone)]
-pub struct Door(Arc<Inner>);
-
-impl Door {
-    /// The node's name.
-    pub fn id(&self) -> &NodeId {
-        &self.0.id
-    }
-
-    /// Whether it takes connections now.
-    pub fn accepts(&self) -> bool {
-        !self.0.is_leaving() && !self.0.is_full()
-    }
-
-    /// Takes a place for a connection, before its upgrade is answered. The ticket isn't checked: it never left the
-    /// process.
-    ///
-    /// # Errors
-    /// [`NoPlace`]: its tenant or its user has as many connections as it may; no other node would take it either. Or the
-    /// node doesn't know the tenant: one of the two has a newer configuration.
-    pub fn admit(&self, ticket: Ticket) -> Result<Entry, NoPlace> {
-        let admitted = self.0.admit(ticket).map_err(|not| match not {
-            NotNow::Unknown => NoPlace {
-                code: Code::Unavailable,
-                detail: NotNow::UNKNOWN,
-                retry: Some(NotNow::UNKNOWN_RETRY),
-            },
-            NotNow::Full(full) => {
-                NoPlace { code: Code::LimitConnections, detail: full.whose, retry: full.retry }
-            }
-        })?;
-        Ok(Entry { node: self.0.clone(), admitted })
-    }
-}
-
-/// A place for a connection that is being upgraded. Dropped, the place is given back.
-pub struct Entry {
-    node: Arc<Inner>,
-    admitted: Admitted,
-}
-
-impl Entry {
-    /// Takes over the connection after its 101: the socket, and what came with the upgrade.
-    pub fn take(self, socket: TcpStream, early: Bytes, traceparent: Option<&str>) {
-        let Self { node, admitted } = self;
-        let span = trace::join(&admitted.ticket, traceparent);
-        let connections = node.connections.clone();
-        connections.spawn(session::run(node, socket, early, admitted, span));
-    }
-}
-
-/// Why a connection isn't let in.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NoPlace {
-    /// For programs.
-    pub code: Code,
-    /// For people.
-    pub detail: &'static str,
-    /// When asking again may help. None: never.
-    pub retry: Option<Duration>,
 }
 
 /// The incarnation with which this node may have its name.

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use async_nats::{Client, Message, Subscriber};
+use async_nats::{Client, Message};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
@@ -17,7 +17,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::lanes::{Lanes, SinkClosed};
+use super::feed::Feed;
+use super::lanes::Lanes;
 use super::link::LinkState;
 use super::outgoing::{self, Outbound, Outgoing};
 use super::places::Places;
@@ -25,7 +26,6 @@ use super::questions::Questions;
 use super::settings::NatsSettings;
 use super::trace::{headers, traceparent};
 use super::{ConnectError, MINIMUM, reach, version_of};
-use crate::carrier::Reception;
 use crate::codec::{self, Garbage};
 use crate::message::{Answer, ClusterEvent, Direct, LiveMessage, Request, STATE_LIMIT};
 use crate::subject::{self, Subjects};
@@ -40,9 +40,6 @@ const FLUSH_LIMIT: Duration = Duration::from_secs(2);
 /// How long a message may be under way within the server that it took for one subscription alone, though another was made
 /// meanwhile: it looks who is interested, and only then queues. Microseconds, and a server's pause.
 const UNDER_WAY: Duration = Duration::from_millis(50);
-
-/// How long an unsubscription may take to be handed over; afterwards it is left to the client.
-const UNSUBSCRIBE_LIMIT: Duration = Duration::from_millis(500);
 
 /// A connection and what hangs on it. Dropped, everything ends.
 pub(super) struct Party {
@@ -214,114 +211,6 @@ impl Party {
             }
         };
         tokio::time::timeout(limit, asking).await.unwrap_or(Err(RequestError::Timeout))
-    }
-}
-
-/// One subscription's task.
-struct Feed {
-    client: Client,
-    link: Arc<LinkState>,
-    counters: Arc<Counters>,
-    reception: Reception,
-}
-
-impl Feed {
-    async fn run<T: Send + 'static>(
-        &mut self,
-        subject: String,
-        ready: oneshot::Sender<()>,
-        after: Option<CancellationToken>,
-        mut lanes: Lanes<T>,
-        mut read: impl FnMut(Message) -> Result<(usize, T), Garbage>,
-    ) {
-        let Self { client, link, counters, reception } = self;
-        let stopped = reception.stop.cancelled();
-        tokio::pin!(stopped);
-        let subscribing = client.subscribe(subject);
-        let mut subscriber = tokio::select! {
-            biased;
-            () = &mut stopped => return,
-            subscriber = subscribing => match subscriber {
-                Ok(subscriber) => subscriber,
-                Err(error) => {
-                    tracing::warn!(%error, "not subscribed");
-                    return;
-                }
-            },
-        };
-        // Who waited may be content already, with the link away.
-        let _ = ready.send(());
-
-        let feeding = async {
-            if let Some(after) = after {
-                after.cancelled().await;
-            }
-            feed(&mut subscriber, &mut lanes, &mut read, counters).await;
-        };
-        let finishing = tokio::select! {
-            biased;
-            () = &mut stopped => false,
-            // Dropped without a word: then it is stopped, too.
-            finish = &mut reception.finish => finish.is_ok(),
-            () = feeding => false,
-        };
-        if link.is_up() {
-            let _ = tokio::time::timeout(UNSUBSCRIBE_LIMIT, subscriber.unsubscribe()).await;
-        }
-        // Else, or if it took too long: dropped, the client unsubscribes when it can.
-        if finishing {
-            let rest = async {
-                // What came before is still read; with the link away it may be that no end of it is in sight.
-                if link.is_up() {
-                    feed(&mut subscriber, &mut lanes, &mut read, counters).await;
-                }
-            };
-            tokio::select! {
-                biased;
-                () = &mut stopped => {}
-                () = link.down() => {}
-                () = rest => {}
-            }
-        }
-    }
-}
-
-/// Feeds sinks with what `read` makes of each message, until there are no more, or a sink isn't read any more.
-async fn feed<T: Send + 'static>(
-    subscriber: &mut Subscriber,
-    lanes: &mut Lanes<T>,
-    read: &mut impl FnMut(Message) -> Result<(usize, T), Garbage>,
-    counters: &Counters,
-) {
-    loop {
-        let message = match lanes.is_behind() {
-            (false, _) => subscriber.next().await,
-            (true, more) => tokio::select! {
-                moved = lanes.move_on() => match moved {
-                    Ok(()) => continue,
-                    Err(SinkClosed) => return,
-                },
-                message = subscriber.next(), if more => message,
-            },
-        };
-        let Some(message) = message else { break };
-        match read(message) {
-            Ok((lane, item)) => {
-                counters.received.add(1);
-                if lanes.put(lane, item).is_err() {
-                    return;
-                }
-            }
-            Err(garbage) => {
-                counters.garbage.add(1);
-                tracing::debug!(%garbage, "a message that can't be read was ignored");
-            }
-        }
-    }
-    while lanes.is_behind().0 {
-        if lanes.move_on().await.is_err() {
-            return;
-        }
     }
 }
 
