@@ -212,7 +212,8 @@ async fn of_two_with_one_name_the_elder_falls_silent(world: &mut World) {
     view_becomes(&mut view, |view| view.node(&name("node-a")).is_some_and(|node| node.advertise == "new:1"))
         .await;
     assert_eq!(*younger.replaced().borrow(), None);
-    // Nor does the younger leave the view for what became of the elder.
+    // Nor does the younger leave the view for what became of the elder: for what doesn't happen there is nothing to wait for but
+    // two announcements' time.
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert!(has(&view.borrow(), "node-a"));
 }

@@ -1,5 +1,7 @@
 //! `/debug/ring`: the cluster as one process sees it, as it is shown and as commands read it.
 
+use std::collections::HashMap;
+
 use anyhow::Context;
 use ringway_client::Http;
 use ringway_protocol::PoolId;
@@ -23,15 +25,16 @@ pub(crate) struct NodeRow {
     #[serde(flatten)]
     pub(crate) said: Announcement,
     /// Slots that it owns.
-    pub(crate) slots: usize,
+    pub(crate) slots: u16,
     /// It comes and goes too often, and is given none until it has stood for a while.
     pub(crate) held: bool,
 }
 
 impl ClusterPage {
     pub(crate) fn of(view: &View) -> Self {
+        let slots: HashMap<&NodeId, u16> = view.pools().flat_map(|(_, table)| table.counts()).collect();
         let row = |node: &Announcement| NodeRow {
-            slots: view.pool(&node.pool).slots_of(&node.id).count(),
+            slots: slots.get(&node.id).copied().unwrap_or(0),
             held: view.is_held(&node.id),
             said: node.clone(),
         };
@@ -104,7 +107,7 @@ mod tests {
         let shown = ClusterPage::of(&membership.view());
         let text = serde_json::to_string(&shown).unwrap();
         let read: ClusterPage = serde_json::from_str(&text).unwrap();
-        assert_eq!(read.nodes.iter().map(|node| node.slots).sum::<usize>(), usize::from(SLOTS));
+        assert_eq!(read.nodes.iter().map(|node| node.slots).sum::<u16>(), SLOTS);
         let pool = "shared".parse().unwrap();
         assert_eq!((read.pools(), read.placed(&pool).len()), (vec![&pool], 2));
         assert_eq!((read.nodes[0].state(), read.nodes[0].lambda()), ("serving", None));

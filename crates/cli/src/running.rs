@@ -1,6 +1,7 @@
 //! What every server command does: parts started in order, a signal awaited, parts ended in the reverse order.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,7 +37,7 @@ const FLUSH: Duration = Duration::from_secs(2);
 const HEAR: Duration = Duration::from_millis(1_200);
 
 /// Reads a configuration that has all a process of this kind needs.
-pub(crate) fn load(file: &std::path::Path, role: ringway_config::Role) -> Result<Loaded, Failure> {
+pub(crate) fn load(file: &Path, role: ringway_config::Role) -> Result<Loaded, Failure> {
     let loaded = configuration::load(file)?;
     loaded.config.require(role)?;
     Ok(loaded)
@@ -231,8 +232,12 @@ pub(crate) async fn connect(
     Ok(connected)
 }
 
-/// The cluster as NATS tells of it to somebody who has just come.
-pub(crate) async fn view_by_nats(nats: &ringway_config::Nats, name: &str) -> Result<Arc<View>, Failure> {
+/// The cluster as the NATS of a configuration, which was read from `file`, tells of it to somebody who has just come.
+pub(crate) async fn view_by_nats(config: &Config, file: &Path, name: &str) -> Result<Arc<View>, Failure> {
+    let nats = config
+        .nats
+        .as_ref()
+        .ok_or_else(|| Failure::Use(format!("{file:?} has no [nats]: ask the process with --url instead")))?;
     let backplane = connect(nats, name).await?;
     let watcher = Watcher::start(backplane.clone()).await.context("the cluster can't be watched")?;
     tokio::time::sleep(HEAR).await;

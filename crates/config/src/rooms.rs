@@ -131,6 +131,12 @@ impl Class {
         RoomLimits::new(&self.limits)
     }
 
+    /// Over how many nodes each room is spread in any case; 1: over none but its owner.
+    #[must_use]
+    pub fn spread_at_least(&self) -> u8 {
+        self.spread.unwrap_or(1).max(1)
+    }
+
     /// What each room remembers for those that come back.
     #[must_use]
     pub fn replay(&self) -> Replay {

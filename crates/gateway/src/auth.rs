@@ -84,7 +84,7 @@ impl Directory {
 
     /// Over how many nodes the class of a client's home room spreads it in any case; 1: over none but its owner.
     pub(crate) fn spread(&self, home: Option<&RoomName>) -> u8 {
-        home.and_then(|room| self.tenants.class_of(room).spread).unwrap_or(1)
+        home.map_or(1, |room| self.tenants.class_of(room).spread_at_least())
     }
 
     /// The client who shows this token; where authentication is off, whoever the query says. `now` is in seconds since

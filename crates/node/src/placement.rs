@@ -32,10 +32,6 @@ impl Placement {
         Self { me, pool: pools.own.clone(), view, pools, number }
     }
 
-    fn number(&self) -> u32 {
-        self.number
-    }
-
     /// Whether it was made after another of this process.
     pub(crate) fn is_after(&self, other: &Placement) -> bool {
         self.number > other.number

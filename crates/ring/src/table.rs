@@ -80,6 +80,15 @@ impl SlotTable {
             .map(|(slot, _)| slot)
     }
 
+    /// How many slots each member owns, in the order of [`members`](Self::members): one pass over all slots.
+    pub fn counts(&self) -> impl Iterator<Item = (&NodeId, u16)> {
+        let mut counts = vec![0; self.members.len()];
+        for &owner in self.assignment.owners.iter().filter(|&&owner| owner != NOBODY) {
+            counts[owner as usize] += 1;
+        }
+        self.members.iter().map(|(id, _)| id).zip(counts)
+    }
+
     /// How many slots have another owner in `other`: what a change of membership moves.
     pub fn moved(&self, other: &Self) -> usize {
         Slot::all().filter(|&slot| self.owner(slot) != other.owner(slot)).count()
@@ -162,6 +171,10 @@ mod tests {
         let table = SlotTable::build(&nodes(&[("a", 3), ("idle", 0)]));
         assert!(Slot::all().all(|slot| table.owner(slot).is_some_and(|owner| owner.as_str() == "a")));
         assert_eq!(table.walk(slot(0)).count(), 1);
+        assert_eq!(
+            table.counts().map(|(id, slots)| (id.as_str(), slots)).collect::<Vec<_>>(),
+            [("a", SLOTS)]
+        );
         assert_eq!(table.bound(&"a".parse().unwrap()), 18_023);
         assert_eq!(table.bound(&"idle".parse().unwrap()), 0);
     }
@@ -176,6 +189,7 @@ mod tests {
             let once: std::collections::BTreeSet<_> = walk.iter().collect();
             assert_eq!((walk.len(), once.len()), (70, 70));
         }
+        assert!(table.counts().all(|(id, slots)| usize::from(slots) == table.slots_of(id).count()));
     }
 
     #[test]

@@ -48,10 +48,7 @@ async fn by_config(file: &Path, tenant: &TenantId, room: &RoomName) -> Result<()
     let tenants = config.tenants();
     let known =
         tenants.get(tenant).ok_or_else(|| Failure::Use(format!("{tenant}: no such tenant in {file:?}")))?;
-    let nats = config
-        .nats
-        .ok_or_else(|| Failure::Use(format!("{file:?} has no [nats]: ask the process with --url instead")))?;
-    let view = running::view_by_nats(&nats, "ringway locate").await?;
+    let view = running::view_by_nats(&config, file, "ringway locate").await?;
     let slot = Slot::of_room(tenant, room);
     let node =
         view.owner(&known.pool, slot).ok_or_else(|| anyhow!("no node of the pool {} serves", known.pool))?;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use ringway_protocol::PoolId;
-use ringway_ring::{Change, NodeId, Plan, SLOTS};
+use ringway_ring::{Change, Move, NodeId, Plan, SLOTS};
 use serde_json::json;
 
 use crate::args::{Ring, RingPlan, Weighed};
@@ -28,18 +28,13 @@ pub(crate) fn run(args: &Ring) -> Result<(), Failure> {
     let pool = pool(&page, args)?;
     let nodes = page.placed(&pool);
     let plan = Plan::new(&nodes, &changes(&nodes, args)?);
-    let connections: BTreeMap<&NodeId, u64> =
-        page.nodes.iter().map(|node| (&node.said.id, node.said.connections)).collect();
-    let report = Report { pool, plan, connections };
+    let report = Report::new(pool, plan, &page);
     if args.json { crate::print(&report.json().to_string()) } else { crate::print(&report.text()) }
 }
 
 async fn by_config(file: &Path) -> Result<ClusterPage, Failure> {
     let config = configuration::read(file)?;
-    let nats = config
-        .nats
-        .ok_or_else(|| Failure::Use(format!("{file:?} has no [nats]: ask the process with --url instead")))?;
-    Ok(ClusterPage::of(&*running::view_by_nats(&nats, "ringway ring plan").await?))
+    Ok(ClusterPage::of(&*running::view_by_nats(&config, file, "ringway ring plan").await?))
 }
 
 /// The pool that was named, or the only one.
@@ -88,40 +83,46 @@ fn changes(nodes: &[(NodeId, u8)], args: &RingPlan) -> Result<Vec<Change>, Failu
 }
 
 /// What is told of a plan.
-struct Report<'a> {
+struct Report {
     pool: PoolId,
     plan: Plan,
-    connections: BTreeMap<&'a NodeId, u64>,
+    /// Each with about how many connections.
+    moves: Vec<(Move, u64)>,
 }
 
-impl Report<'_> {
-    /// Connections that would move with so many slots of a node: its own, by the share of its slots. An estimate: slots
-    /// aren't equally busy.
-    fn connections_with(&self, from: Option<&NodeId>, slots: u16) -> u64 {
-        let Some(from) = from else { return 0 };
-        let all = self.plan.before().slots_of(from).count() as u64;
-        let connections = self.connections.get(from).copied().unwrap_or(0);
-        (connections * u64::from(slots)).checked_div(all).unwrap_or(0)
+impl Report {
+    fn new(pool: PoolId, plan: Plan, page: &ClusterPage) -> Self {
+        let slots: BTreeMap<&NodeId, u16> = plan.before().counts().collect();
+        let connections: BTreeMap<&NodeId, u64> =
+            page.nodes.iter().map(|node| (&node.said.id, node.said.connections)).collect();
+        // Those of the giver, by the share of its slots. An estimate: slots aren't equally busy.
+        let moved = |one: &Move| {
+            let from = one.from.as_ref()?;
+            let all = u64::from(*slots.get(from)?);
+            (connections.get(from)? * u64::from(one.slots)).checked_div(all)
+        };
+        let moves = plan.moves().into_iter().map(|one| {
+            let connections = moved(&one).unwrap_or(0);
+            (one, connections)
+        });
+        Self { moves: moves.collect(), pool, plan }
     }
 
     fn totals(&self) -> (u64, u64) {
-        self.plan.moves().iter().fold((0, 0), |(slots, connections), one| {
-            let moved = self.connections_with(one.from.as_ref(), one.slots);
-            (slots + u64::from(one.slots), connections + moved)
-        })
+        let slots = self.moves.iter().map(|(one, _)| u64::from(one.slots)).sum();
+        (slots, self.moves.iter().map(|(_, connections)| connections).sum())
     }
 
     fn json(&self) -> serde_json::Value {
         let moves: Vec<_> = self
-            .plan
-            .moves()
+            .moves
             .iter()
-            .map(|one| {
+            .map(|(one, connections)| {
                 json!({
                     "from": one.from.as_ref().map(NodeId::as_str),
                     "to": one.to.as_ref().map(NodeId::as_str),
                     "slots": one.slots,
-                    "connections": self.connections_with(one.from.as_ref(), one.slots),
+                    "connections": connections,
                 })
             })
             .collect();
@@ -139,8 +140,7 @@ impl Report<'_> {
         let mut moves = table::new(&["FROM", "TO", "SLOTS", "CONNECTIONS"], 2);
         let name =
             |node: &Option<NodeId>| node.as_ref().map_or_else(|| "nobody".to_owned(), ToString::to_string);
-        for one in self.plan.moves() {
-            let connections = self.connections_with(one.from.as_ref(), one.slots);
+        for (one, connections) in &self.moves {
             moves.add_row([name(&one.from), name(&one.to), one.slots.to_string(), format!("~{connections}")]);
         }
         text.push_str(&table::text(&moves));

@@ -41,7 +41,6 @@ impl Looks {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use std::path::Path;
 
     use ringway_config::{Config, Environment};

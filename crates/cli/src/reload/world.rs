@@ -50,7 +50,6 @@ fn is_served(view: &View, pool: &PoolId) -> bool {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use std::path::Path;
     use std::sync::Arc;
 

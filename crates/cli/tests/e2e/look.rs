@@ -1,9 +1,11 @@
 //! Looking at a cluster: `ringway top`, `ringway ring plan`.
 
 use std::process::{Command, Output};
+use std::time::Duration;
 
 use ringway_protocol::Format;
 use ringway_ring::SLOTS;
+use ringway_testkit::wait::until;
 use serde_json::Value;
 
 use crate::cluster::Cluster;
@@ -29,15 +31,10 @@ async fn top_shows_each_node_once_and_what_is_on_it() {
     for process in [&cluster.gateways[0], &cluster.nodes[0]] {
         let admin = format!("http://{}", process.admin);
         // Loads are told twice a second.
-        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
-        let screen = loop {
+        let screen = until("all connections are shown", Duration::from_secs(10), || {
             let screen = printed(&ringway(&cluster, &["top", "--once", "--url", &admin]));
-            if screen.contains("3 connections") {
-                break screen;
-            }
-            assert!(std::time::Instant::now() < deadline, "{screen}");
-            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-        };
+            screen.contains("3 connections").then_some(screen)
+        });
         assert!(screen.starts_with("2 nodes in 1 pool"), "{screen}");
         let slots: Vec<u16> = screen
             .lines()

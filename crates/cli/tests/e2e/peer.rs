@@ -9,6 +9,7 @@ use ringway_protocol::frame::{
     Pub, PubResult, Refusal,
 };
 use ringway_protocol::{ClientFrame, CloseCode, Payload, RoomName, ServerFrame};
+use ringway_testkit::transcript::Name;
 use tokio::time::timeout;
 
 use crate::support::name;
@@ -242,6 +243,14 @@ pub(crate) fn text(payload: &Payload) -> String {
     let mut json = Vec::new();
     payload.write_json(&mut json);
     String::from_utf8(json).unwrap()
+}
+
+/// Who published this and which of theirs it is, where what it says of itself (`tenant`, `room`, `by`, `n`) is what it came
+/// as; none: it is another's.
+pub(crate) fn name_in(msg: &Msg, tenant: &str) -> Option<Name> {
+    let body: serde_json::Value = serde_json::from_str(&text(&msg.data)).unwrap_or_default();
+    let mine = body["tenant"] == tenant && body["room"] == msg.room.as_ref()?.as_str();
+    mine.then(|| Some(Name { by: body["by"].as_str()?.into(), number: body["n"].as_u64()? }))?
 }
 
 /// The room that a frame is about.

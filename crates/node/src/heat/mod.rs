@@ -174,10 +174,7 @@ async fn survey(node: &Inner, shard: usize, bars: Bars) -> Option<Found> {
 /// The busiest of these rooms, the busiest first.
 pub(crate) fn busiest(rooms: impl Iterator<Item = Hottest>) -> Vec<Hottest> {
     let mut rooms: Vec<Hottest> = rooms.collect();
-    rooms.sort_by(|a, b| {
-        let by_size = (b.deliveries, b.members).cmp(&(a.deliveries, a.members));
-        by_size.then_with(|| (&a.tenant, &a.room).cmp(&(&b.tenant, &b.room)))
-    });
+    rooms.sort_by(|a, b| a.by_size(b).then_with(|| (&a.tenant, &a.room).cmp(&(&b.tenant, &b.room))));
     rooms.truncate(HOTTEST_TOLD);
     rooms
 }

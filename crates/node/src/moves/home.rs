@@ -26,7 +26,7 @@ impl Home {
     ) -> Home {
         match (room, user) {
             (Some(room), _) => {
-                let at_least = tenants.class_of(room).spread.unwrap_or(1).max(1);
+                let at_least = tenants.class_of(room).spread_at_least();
                 Home { key: KeyHash::of_room(tenant, room), at_least }
             }
             (None, Some(user)) => Home { key: KeyHash::of_user(tenant, user), at_least: 1 },

@@ -29,6 +29,7 @@ use crate::conn::{Conn, ConnRef};
 use crate::node::Inner;
 use crate::placement::Placement;
 use crate::registry::SPOKES;
+use crate::standstill::PAUSE;
 use credit::Credit;
 pub(crate) use home::Home;
 use life::LastWords;
@@ -40,9 +41,6 @@ use word::Word;
 
 /// Between two ticks.
 const TICK: Duration = Duration::from_millis(100);
-
-/// A process that stood still for longer may have missed what became of the cluster.
-const STOOD_STILL: Duration = Duration::from_millis(1_500);
 
 /// How many connections of this node are to be told that their home is elsewhere, for the announcement.
 #[derive(Debug, Default)]
@@ -159,7 +157,7 @@ impl Moves {
             self.placement = placement;
         }
         let linked = node.backplane.link().borrow().up;
-        let stood_still = now.saturating_duration_since(self.last) > STOOD_STILL;
+        let stood_still = now.saturating_duration_since(self.last) > PAUSE;
         if stood_still || (linked && !self.linked) {
             // Others may have come and gone meanwhile.
             self.plan.changed(now);

@@ -22,8 +22,8 @@ impl AtHome {
         key: KeyHash,
         at_least: u8,
     ) -> bool {
-        if self.by != placement.number() {
-            *self = Self { by: placement.number(), is: placement.is_home(tenant, key, at_least) };
+        if self.by != placement.number {
+            *self = Self { by: placement.number, is: placement.is_home(tenant, key, at_least) };
         }
         self.is
     }

@@ -234,7 +234,7 @@ impl Surroundings<Real> for Around<'_> {
         let frame = Shared::labelled(&frame, self.label(entry, epoch));
         let delivered = self.core.cast(frame, self.class.flush_window, to);
         span.record("ringway.members", delivered);
-        let at_least = self.class.spread.unwrap_or(1);
+        let at_least = self.class.spread_at_least();
         let at_home = self.at_home.by(&self.core.placement, &self.key.tenant, self.home, at_least);
         self.core.metrics.delivered(at_home, delivered);
     }

@@ -1,5 +1,7 @@
 //! How busy a node is, as it tells the others: for people who look, never for placement.
 
+use std::cmp::Ordering;
+
 use ringway_protocol::name::{RoomName, TenantId};
 use serde::{Deserialize, Serialize};
 
@@ -38,4 +40,11 @@ pub struct Hottest {
     pub members: u64,
     /// Frames that the node gives to them, a second.
     pub deliveries: u64,
+}
+
+impl Hottest {
+    /// The busier first: by deliveries, then by members.
+    pub fn by_size(&self, other: &Self) -> Ordering {
+        (other.deliveries, other.members).cmp(&(self.deliveries, self.members))
+    }
 }

@@ -68,7 +68,7 @@ fn node_row(page: &ClusterPage, node: &NodeRow) -> Vec<String> {
         said.pool.to_string(),
         node.state().to_owned(),
         node.slots.to_string(),
-        share(node.slots as u64, u64::from(page.slots))
+        share(u64::from(node.slots), u64::from(page.slots))
             .map_or_else(|| "-".to_owned(), |share| format!("{:.1}%", share * 100.0)),
         grouped(said.connections),
         grouped(said.rooms),
@@ -82,15 +82,10 @@ fn node_row(page: &ClusterPage, node: &NodeRow) -> Vec<String> {
 }
 
 /// The busiest rooms of all nodes: by deliveries, then by members. A room that several nodes serve has a line for each.
-fn busiest(page: &ClusterPage) -> Vec<(&NodeId, &Hottest)> {
-    let of = |node: &'_ NodeRow| node.said.load.hottest.len();
-    let mut all = Vec::with_capacity(page.nodes.iter().map(of).sum());
-    for node in &page.nodes {
-        all.extend(node.said.load.hottest.iter().map(|room| (&node.said.id, room)));
-    }
-    all.sort_by(|(_, one), (_, other)| {
-        (other.deliveries, other.members).cmp(&(one.deliveries, one.members)).then(one.room.cmp(&other.room))
-    });
+fn busiest<'a>(page: &'a ClusterPage) -> Vec<(&'a NodeId, &'a Hottest)> {
+    let on = |node: &'a NodeRow| node.said.load.hottest.iter().map(move |room| (&node.said.id, room));
+    let mut all: Vec<_> = page.nodes.iter().flat_map(on).collect();
+    all.sort_by(|(_, one), (_, other)| one.by_size(other).then_with(|| one.room.cmp(&other.room)));
     all
 }
 

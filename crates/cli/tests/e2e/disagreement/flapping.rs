@@ -33,6 +33,7 @@ async fn a_node_that_dies_every_two_seconds_is_held_back_and_its_neighbours_are_
     for _ in 0..3 {
         let began = Instant::now();
         died(&mut cluster);
+        // The pace of its deaths is what is tested.
         tokio::time::sleep(Duration::from_secs(2).saturating_sub(began.elapsed())).await;
     }
     until("the gateways hold it back", Duration::from_secs(9), || {

@@ -32,6 +32,7 @@ async fn who_comes_while_a_node_stands_still_is_served_by_another_and_goes_home_
     let talks =
         [came[0].talk(&room, Duration::from_millis(30)), all[0].talk(&room, Duration::from_millis(30))];
     all_hear(&came, &room, 10);
+    // So long it stands still, whatever took how long above.
     tokio::time::sleep(Duration::from_secs(5).saturating_sub(began.elapsed())).await;
     cluster.nodes[0].resume();
     all.extend(came);

@@ -32,7 +32,7 @@ async fn with_a_gateway_that_hears_nothing_while_a_node_joins_all_hear_each_othe
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "takes a minute: make e2e"]
+#[ignore = "long: make e2e"]
 async fn with_a_gateway_away_for_thirty_seconds_while_a_node_joins_all_hear_each_other() {
     for cut in [Cut::Broken, Cut::Silent] {
         all_hear_each_other(cut, Duration::from_secs(30)).await;
@@ -83,6 +83,7 @@ async fn all_hear_each_other(cut: Cut, long: Duration) {
         all_hear(&all, &moves, 15);
         all_hear(&all, &stays, 5);
         round += 1;
+        // Between two rounds: they go on for as long as the views differ.
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
     // On a busy machine a node may be too slow at times, and then the next one is taken.

@@ -81,16 +81,11 @@ impl Record {
     }
 
     pub(super) fn msg(&mut self, tenant: &str, msg: &Msg) {
-        let body: serde_json::Value = serde_json::from_str(&peer::text(&msg.data)).unwrap_or_default();
         let heard = msg.room.as_ref().and_then(|room| self.rooms.get_mut(room));
-        let mine =
-            body["tenant"] == tenant && msg.room.as_ref().is_some_and(|room| body["room"] == room.as_str());
-        let (Some(heard), Some(by), Some(number), true) =
-            (heard, body["by"].as_str(), body["n"].as_u64(), mine)
-        else {
+        let (Some(heard), Some(name)) = (heard, peer::name_in(msg, tenant)) else {
             return self.strange.push(format!("{msg:?}"));
         };
-        heard.note(Event::Heard { offset: msg.offset, name: Name { by: by.into(), number } });
+        heard.note(Event::Heard { offset: msg.offset, name });
         if let (Some(position), Some(offset)) = (&mut heard.position, msg.offset) {
             (position.offset, position.ts) = (offset, msg.ts);
         }

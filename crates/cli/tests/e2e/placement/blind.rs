@@ -45,6 +45,7 @@ async fn joins_unseen(size: Size, cut_for: Duration) {
     assert_eq!(on_the_new("unseeing"), 0, "the gateway that is cut off hasn't heard of it");
     assert!(on_the_new("seeing") > 0, "the other sends clients there");
     steps.step("still cut off", &crowd, || {
+        // So long it is cut off, whatever took how long above.
         std::thread::sleep(cut_for.saturating_sub(cut.elapsed()));
     });
     steps.step("the gateway is back", &crowd, || site.mend());

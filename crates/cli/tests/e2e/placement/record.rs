@@ -50,7 +50,7 @@ pub(super) enum Outcome {
     /// No place: the backplane was away.
     Accepted(Option<Place>),
     /// Refused, or nobody knows: why, for the message of a failed test.
-    Not(#[allow(dead_code)] String),
+    Not(#[expect(dead_code, reason = "shown by `Debug`")] String),
 }
 
 impl Record {
@@ -105,16 +105,11 @@ impl Record {
     }
 
     fn msg(&mut self, tenant: &str, msg: &Msg) {
-        let body: serde_json::Value = serde_json::from_str(&peer::text(&msg.data)).unwrap_or_default();
         let heard = msg.room.as_ref().and_then(|room| self.rooms.get_mut(room));
-        let mine =
-            body["tenant"] == tenant && msg.room.as_ref().is_some_and(|room| body["room"] == room.as_str());
-        let (Some(heard), Some(by), Some(number), true) =
-            (heard, body["by"].as_str(), body["n"].as_u64(), mine)
-        else {
+        let (Some(heard), Some(name)) = (heard, peer::name_in(msg, tenant)) else {
             return self.strange.push(format!("{msg:?}"));
         };
-        heard.note(transcript::Event::Heard { offset: msg.offset, name: Name { by: by.into(), number } });
+        heard.note(transcript::Event::Heard { offset: msg.offset, name });
         if let (Some(place), Some(offset)) = (&mut heard.place, msg.offset) {
             place.offset = offset;
         }
