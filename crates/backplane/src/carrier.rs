@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::counters::Counters;
 use crate::message::{Answer, ClusterEvent, Direct, LiveMessage, Request};
+use crate::nats::Stores;
 
 /// The largest message that is sent, bytes of its body: a NATS server's default limit, less room for headers.
 pub(crate) const MESSAGE_LIMIT: usize = 1024 * 1024 - 4 * 1024;
@@ -136,6 +137,11 @@ pub trait Backplane: fmt::Debug + Send + Sync + 'static {
     /// Whether other processes can be heard through it. Nobody is waited for where they can't.
     fn reaches_others(&self) -> bool {
         true
+    }
+
+    /// What keeps durable rooms' publications; none where nothing can be kept (inside one process).
+    fn stores(&self) -> Option<Arc<Stores>> {
+        None
     }
 
     /// What has been counted since the handle was made.

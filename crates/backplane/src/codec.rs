@@ -10,7 +10,9 @@ mod request;
 mod wire;
 
 pub(crate) use cluster::{read_cluster, write_cluster};
-pub(crate) use live::{LiveReader, read_direct, read_unread, write_direct, write_live};
+pub(crate) use live::{
+    LiveReader, read_direct, read_stored, read_unread, write_direct, write_live, write_stored,
+};
 pub(crate) use request::{read_answer, read_request, write_answer, write_request};
 
 /// The first element of every message. Another one is another language.

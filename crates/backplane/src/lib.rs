@@ -13,6 +13,7 @@ pub mod cluster;
 pub mod memory;
 pub mod message;
 pub mod nats;
+pub mod store;
 pub mod subject;
 
 pub use carrier::{

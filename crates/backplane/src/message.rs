@@ -11,7 +11,10 @@ use ringway_protocol::payload::Payload;
 use ringway_ring::{Announcement, NodeId};
 
 pub use epoch::{Epoch, EpochError};
-pub use request::{Answer, Ask, Known, Published, Question, Request, RoomTally, STATE_LIMIT};
+pub use request::{
+    Answer, Ask, BadPage, Fate, HistoryPage, Known, PageOf, Published, Question, Request, RoomTally,
+    STATE_LIMIT,
+};
 pub use unread::Unread;
 
 /// One message published to a room, a user or a tenant, as it travels and as rooms keep it.
@@ -40,6 +43,8 @@ pub struct Publication {
     /// The span that it is in the hands of, for traces (W3C `traceparent`): what is done with it next is a child of
     /// that. Travels with a question to publish; a live message has its sender's in the headers.
     pub span: Option<Arc<str>>,
+    /// Not to be stored, where its room's publications are: at most once, and without a number.
+    pub signal: bool,
 }
 
 impl Publication {
@@ -109,6 +114,58 @@ pub enum LiveBody {
         /// The last number given.
         offset: u64,
     },
+    /// A publication that a store keeps, as the store's server sends it on.
+    Stored(Stored),
+    /// A publication to a durable room that isn't stored: at most once, without a number.
+    Signal(Arc<Publication>),
+    /// The same of a durable room whose store keeps the newest of each key: of these keys so far. The greatest of them alone
+    /// would hide that another is missing.
+    MarkKeys {
+        /// The store's epoch.
+        epoch: Epoch,
+        /// What the sender had stored of each lately; none: of those without a key. At most
+        /// [`MARK_KEYS`](crate::message::MARK_KEYS).
+        keys: Vec<(Option<Key>, u64)>,
+    },
+    /// All of a durable room's publications up to this one were deleted.
+    Forgotten {
+        /// The store's epoch.
+        epoch: Epoch,
+        /// The last that was deleted.
+        offset: u64,
+        /// When that was stored, milliseconds since 1970.
+        ts: u64,
+    },
+}
+
+impl LiveBody {
+    /// Whether something was published, not only said about what was.
+    #[must_use]
+    pub fn is_publication(&self) -> bool {
+        match self {
+            Self::Publication { .. } | Self::Unread { .. } | Self::Stored(_) | Self::Signal(_) => true,
+            Self::Mark { .. } | Self::MarkKeys { .. } | Self::Forgotten { .. } => false,
+        }
+    }
+}
+
+/// How many keys one [`LiveBody::MarkKeys`] names at most: at their longest they fill a tenth of a message.
+pub const MARK_KEYS: usize = 256;
+
+/// A publication that a store keeps, and its place there.
+#[derive(Clone, Debug)]
+pub struct Stored {
+    /// The stream that keeps it.
+    pub stream: Arc<str>,
+    /// Its number in the stream: rises, with holes, over all rooms of it.
+    pub offset: u64,
+    /// The number of the one before it in its room; in a store that keeps the newest of each key, of its key. 0: there is
+    /// none any more.
+    pub prev: u64,
+    /// When it was stored, milliseconds since 1970.
+    pub ts: u64,
+    /// What was published, as it came. Its own `ts` is when it was accepted, which members of a durable room don't see.
+    pub publication: Unread,
 }
 
 /// A publication for connections wherever they are, of no room: delivered by every node of the group.

@@ -7,11 +7,13 @@
 mod feed;
 mod lanes;
 mod link;
+mod live;
 mod outgoing;
 mod party;
 mod places;
 mod questions;
 mod settings;
+mod stores;
 mod trace;
 
 use std::sync::Arc;
@@ -25,6 +27,7 @@ use crate::Link;
 use crate::subject::{SubjectError, Subjects};
 
 pub use settings::NatsSettings;
+pub use stores::{MessageId, SplitError, SplitProgress, Stores, ToStore};
 
 /// The oldest server that is accepted, major and minor.
 pub const MINIMUM: (u32, u32) = (2, 12);

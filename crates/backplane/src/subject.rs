@@ -6,9 +6,10 @@
 
 use std::fmt::Write as _;
 
-use ringway_protocol::name::{GroupId, RoomName, TenantId};
+use ringway_protocol::name::{GroupId, Key, RoomName, StoreName, TenantId};
 use ringway_ring::Slot;
 
+use crate::store::RoomAt;
 use crate::{Inbox, Interest, Scope};
 
 /// The longest subject, bytes: a NATS server closes the connection somewhat over 4,000, and reads and logs add to it.
@@ -69,6 +70,64 @@ impl Subjects {
         limited(subject)
     }
 
+    /// Where a durable publication is kept: `<prefix>.g.<group>.store.<store>.<part>.<slot>.<tenant>.<room>.<key>`.
+    /// `key`: in a store that keeps the newest of each key, the publication's; `_` everywhere else, and for what has none.
+    ///
+    /// # Errors
+    /// [`SubjectError::TooLong`].
+    pub fn stored(&self, at: &RoomAt, key: Option<&Key>) -> Result<String, SubjectError> {
+        let mut subject = self.in_room(at);
+        match key {
+            Some(key) => encode_into(key.as_str(), &mut subject),
+            None => subject.push('_'),
+        }
+        limited(subject)
+    }
+
+    /// All that is kept of a room: its exact subject, or, where the newest of each key are kept, those of all its keys.
+    ///
+    /// # Errors
+    /// [`SubjectError::TooLong`].
+    pub fn stored_room(&self, at: &RoomAt) -> Result<String, SubjectError> {
+        let key = if at.latest_per_key { "*" } else { "_" };
+        limited(self.in_room(at) + key)
+    }
+
+    /// All that a store's part may hold: `<prefix>.g.<group>.store.<store>.<part>.*.*.*.*`.
+    #[must_use]
+    pub fn stored_part(&self, group: &GroupId, store: &StoreName, part: u8) -> String {
+        self.in_group(group) + &format!("store.{store}.{part}.*.*.*.*")
+    }
+
+    /// All that a store may hold: what finds its streams.
+    #[must_use]
+    pub(crate) fn stored_all(&self, group: &GroupId, store: &StoreName) -> String {
+        self.in_group(group) + &format!("store.{store}.>")
+    }
+
+    /// From where to where the server republishes what a store keeps, in its words for mappings: the part is dropped.
+    #[must_use]
+    pub(crate) fn republished(&self, group: &GroupId, store: &StoreName) -> (String, String) {
+        let group = self.in_group(group);
+        let rest: Vec<_> = (2..=5).map(|word| format!("{{{{wildcard({word})}}}}")).collect();
+        (format!("{group}store.{store}.*.*.*.*.*"), format!("{group}live.{}", rest.join(".")))
+    }
+
+    /// The name of a store's first stream: `<prefix, its dots as _>-<group>-<store>`.
+    #[must_use]
+    pub(crate) fn stream(&self, group: &GroupId, store: &StoreName) -> String {
+        format!("{}-{group}-{store}", self.prefix.replace('.', "_"))
+    }
+
+    fn in_room(&self, at: &RoomAt) -> String {
+        let RoomAt { group, store, slot, tenant, room, .. } = at;
+        let mut subject = self.in_group(group);
+        let _ = write!(subject, "store.{store}.{}.{}.{tenant}.", part_of(*slot), slot.number());
+        encode_into(room.as_str(), &mut subject);
+        subject.push('.');
+        subject
+    }
+
     /// What to subscribe to for an interest.
     ///
     /// # Errors
@@ -76,7 +135,12 @@ impl Subjects {
     pub fn interest(&self, interest: &Interest) -> Result<String, SubjectError> {
         let group = &interest.group;
         let rest = match &interest.scope {
-            Scope::Room { slot, tenant, room } => return self.live(group, *slot, tenant, room),
+            Scope::Room { slot, tenant, room } => {
+                let mut rest = format!("live.{}.{tenant}.", slot.number());
+                encode_into(room.as_str(), &mut rest);
+                // Whatever the key, where its store keeps the newest of each.
+                rest + ".*"
+            }
             Scope::Slot(slot) => format!("live.{}.>", slot.number()),
             Scope::TenantSlot { slot, tenant } => format!("live.{}.{tenant}.>", slot.number()),
             // Four words, and never another tenant's: its name is one of them.
@@ -121,6 +185,15 @@ impl Subjects {
     }
 }
 
+/// Parts of a store, for ever: what a split of a stream divides.
+pub const PARTS: u8 = 64;
+
+/// The part of a slot.
+#[must_use]
+pub fn part_of(slot: Slot) -> u8 {
+    u8::try_from(slot.number() / 256).expect("16,384 slots are 64 parts of 256")
+}
+
 /// The room that a live subject names, and its slot. The group is the subscription's business.
 pub(crate) fn live_room(subject: &str) -> Option<(Slot, TenantId, RoomName)> {
     let mut words = subject.rsplit('.');
@@ -129,6 +202,14 @@ pub(crate) fn live_room(subject: &str) -> Option<(Slot, TenantId, RoomName)> {
     let tenant = words.next()?.parse().ok()?;
     let slot = Slot::new(words.next()?.parse().ok()?).ok()?;
     Some((slot, tenant, room))
+}
+
+/// Whether a subject, of what is live or of what is kept, is this room's. Group and store are not looked at: they are the
+/// subscription's, and the stream's.
+#[must_use]
+pub fn is_of_room(subject: &str, at: &RoomAt) -> bool {
+    live_room(subject)
+        .is_some_and(|(slot, tenant, room)| slot == at.slot && tenant == at.tenant && room == at.room)
 }
 
 /// The tenant that a direct subject names.
@@ -260,7 +341,7 @@ mod tests {
         assert_eq!(text(Scope::TenantSlot { slot, tenant: tenant() }), "ringway.g.shared.live.5.acme.>");
         assert_eq!(
             text(Scope::Room { slot, tenant: tenant(), room: room("a.b") }),
-            "ringway.g.shared.live.5.acme.a%2Eb._"
+            "ringway.g.shared.live.5.acme.a%2Eb.*"
         );
     }
 

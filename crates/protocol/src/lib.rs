@@ -36,6 +36,8 @@ pub use codec::{
     encode_server,
 };
 pub use frame::{ClientFrame, ServerFrame};
-pub use name::{ConnId, EpochName, GroupId, Key, NameError, PoolId, RoomName, SessionId, TenantId, UserId};
+pub use name::{
+    ConnId, EpochName, GroupId, Key, NameError, PoolId, RoomName, SessionId, StoreName, TenantId, UserId,
+};
 pub use pattern::Pattern;
 pub use payload::{Payload, PayloadError};

@@ -240,6 +240,11 @@ name! {
 }
 
 name! {
+    /// A named retention profile: what a class of rooms is kept in; the same rule as a tenant.
+    StoreName, "store", check_label
+}
+
+name! {
     /// A set of nodes that serves some tenants; the same rule as a tenant.
     PoolId, "pool", check_label
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ringway_protocol::name::{RoomName, TenantId, UserId};
+use ringway_protocol::name::{Key, RoomName, TenantId, UserId};
 use ringway_ring::NodeId;
 
 use super::Garbage;
@@ -12,28 +12,83 @@ use crate::message::{Direct, Epoch, LiveBody, LiveMessage, Publication, Unread};
 
 const PUBLICATION: u64 = 0;
 const MARK: u64 = 1;
+const SIGNAL: u64 = 2;
+const FORGOTTEN: u64 = 3;
+const MARK_KEYS: u64 = 4;
 
-/// `[version, from, count, 0, epoch, offset, publication]` or `[version, from, count, 1, epoch, offset]`.
+/// Where a store sends on what it keeps, the headers hold number and time: the body has neither.
+const NO_EPOCH: Epoch = Epoch { ms: 0, node: 0, random: 0 };
+
+/// `[version, from, count, 0, epoch, offset, publication]`, `[version, from, count, 1, epoch, offset]` (a mark),
+/// `[version, from, count, 2, epoch, 0, publication]` (a signal), `[version, from, count, 3, epoch, offset, ts]` (forgotten) or
+/// `[version, from, count, 4, epoch, 0, [[key, offset], …]]` (a mark by key).
+///
+/// What a store keeps is written like a signal, see [`write_stored`]: its number is the server's to give.
 pub(crate) fn write_live(message: &LiveMessage) -> Bytes {
-    let (kind, epoch, offset, bound) = match &message.body {
+    let (kind, epoch, offset, last, bound) = match &message.body {
         LiveBody::Publication { epoch, offset, publication } => {
-            (PUBLICATION, epoch, offset, publication.wire_bound())
+            (PUBLICATION, *epoch, *offset, 1, publication.wire_bound())
         }
         LiveBody::Unread { epoch, offset, publication } => {
-            (PUBLICATION, epoch, offset, publication.wire_bound())
+            (PUBLICATION, *epoch, *offset, 1, publication.wire_bound())
         }
-        LiveBody::Mark { epoch, offset } => (MARK, epoch, offset, 0),
+        LiveBody::Mark { epoch, offset } => (MARK, *epoch, *offset, 0, 0),
+        LiveBody::Signal(publication) => (SIGNAL, NO_EPOCH, 0, 1, publication.wire_bound()),
+        LiveBody::Forgotten { epoch, offset, .. } => (FORGOTTEN, *epoch, *offset, 1, 10),
+        LiveBody::MarkKeys { epoch, keys } => {
+            let bytes = keys.iter().map(|(key, _)| 16 + key.as_ref().map_or(0, |key| key.as_str().len()));
+            (MARK_KEYS, *epoch, 0, 1, 5 + bytes.sum::<usize>())
+        }
+        LiveBody::Stored(stored) => (SIGNAL, NO_EPOCH, 0, 1, stored.publication.wire_bound()),
     };
-    let mut writer = Writer::message(5 + u32::from(kind == PUBLICATION), 64 + bound);
+    let mut writer = Writer::message(5 + last, 64 + bound);
     writer.str(message.from.as_str()).u64(message.count).u64(kind);
-    write_epoch(&mut writer, *epoch);
-    writer.u64(*offset);
+    write_epoch(&mut writer, epoch);
+    writer.u64(offset);
     match &message.body {
-        LiveBody::Publication { publication, .. } => write_publication(&mut writer, publication),
+        LiveBody::Publication { publication, .. } | LiveBody::Signal(publication) => {
+            write_publication(&mut writer, publication);
+        }
         LiveBody::Unread { publication, .. } => writer.written(&publication.0),
+        LiveBody::Stored(stored) => writer.written(&stored.publication.0),
+        LiveBody::Forgotten { ts, .. } => drop(writer.u64(*ts)),
+        LiveBody::MarkKeys { keys, .. } => {
+            writer.list(keys);
+            for (key, offset) in keys {
+                writer.array(2).opt_str(key.as_ref()).u64(*offset);
+            }
+        }
         LiveBody::Mark { .. } => {}
     }
     writer.finish()
+}
+
+/// What a store is given to keep: `[version, from, 0, 2, no epoch, 0, publication]`. Of the same shape as all that travels
+/// on live subjects, so that a reader who doesn't see the headers takes it for a signal, and never for a numbered publication.
+pub(crate) fn write_stored(from: &NodeId, publication: &Publication) -> Bytes {
+    let mut writer = Writer::message(6, 64 + publication.wire_bound());
+    writer.str(from.as_str()).u64(0).u64(SIGNAL);
+    write_epoch(&mut writer, NO_EPOCH);
+    writer.u64(0);
+    write_publication(&mut writer, publication);
+    writer.finish()
+}
+
+/// Reads what [`write_stored`] wrote, but for the publication, which it leaves unread.
+pub(crate) fn read_stored(bytes: &Bytes) -> Result<Unread, Garbage> {
+    stored_parts(bytes).map(|(_, publication)| publication)
+}
+
+/// By whom it was stored, and what was published.
+fn stored_parts(bytes: &Bytes) -> Result<(&str, Unread), Garbage> {
+    let mut reader = Reader::message(bytes, 6)?;
+    let from = reader.str()?;
+    let (_, kind) = (reader.u64()?, reader.u64()?);
+    if kind != SIGNAL {
+        return Err(Garbage::Malformed("not what a store keeps"));
+    }
+    let (_, _) = (read_epoch(&mut reader)?, reader.u64()?);
+    Ok((from, Unread(bytes.slice(bytes.len() - reader.rest().len()..))))
 }
 
 /// Reads live messages, one after another. Most are of the same sender as the one before, and share its name.
@@ -60,9 +115,18 @@ impl LiveReader {
                 LiveBody::Unread { epoch, offset, publication }
             }
             MARK => LiveBody::Mark { epoch, offset },
+            SIGNAL => LiveBody::Signal(Arc::new(read_publication(&mut reader)?)),
+            FORGOTTEN => LiveBody::Forgotten { epoch, offset, ts: reader.u64()? },
+            MARK_KEYS => LiveBody::MarkKeys { epoch, keys: read_keys(&mut reader)? },
             _ => return Err(Garbage::Malformed("a live message of an unknown kind")),
         };
         Ok(LiveMessage { from, count, tenant, room, body, traceparent })
+    }
+
+    /// Reads what [`write_stored`] wrote, but for the publication, which it leaves unread; and by whom it was stored.
+    pub(crate) fn read_stored(&mut self, bytes: &Bytes) -> Result<(NodeId, Unread), Garbage> {
+        let (from, publication) = stored_parts(bytes)?;
+        Ok((self.sender(from)?, publication))
     }
 
     fn sender(&mut self, name: &str) -> Result<NodeId, Garbage> {
@@ -73,6 +137,20 @@ impl LiveReader {
         self.from = Some(from.clone());
         Ok(from)
     }
+}
+
+fn read_keys(reader: &mut Reader<'_>) -> Result<Vec<(Option<Key>, u64)>, Garbage> {
+    let count = reader.length()?;
+    if count as usize > crate::message::MARK_KEYS {
+        return Err(Garbage::Malformed("a mark of too many keys"));
+    }
+    let mut keys = Vec::with_capacity(count as usize);
+    for _ in 0..count {
+        let unknown = reader.enter(2)?;
+        keys.push((reader.opt(Reader::name::<Key>)?, reader.u64()?));
+        reader.leave(unknown)?;
+    }
+    Ok(keys)
 }
 
 /// Reads what was published, once somebody needs it.
@@ -117,15 +195,16 @@ pub(super) fn write_publication(writer: &mut Writer, publication: &Publication) 
     write_fields(writer, publication);
 }
 
-/// With its span as a last element.
+/// With its span, and whether it is a signal, as last elements.
 pub(super) fn write_traced(writer: &mut Writer, publication: &Publication) {
-    writer.array(12);
+    writer.array(13);
     write_fields(writer, publication);
-    writer.opt_str(publication.span.as_ref());
+    writer.opt_str(publication.span.as_ref()).bool(publication.signal);
 }
 
 fn write_fields(writer: &mut Writer, publication: &Publication) {
-    let Publication { ts, user, event, key, mid, trace, data, conn, session, echo, span: _ } = publication;
+    let Publication { ts, user, event, key, mid, trace, data, conn, session, echo, span: _, signal: _ } =
+        publication;
     writer.u64(*ts).opt_str(user.as_ref()).opt_str(event.as_ref()).opt_str(key.as_ref());
     writer.opt_str(mid.as_ref()).opt_str(trace.as_ref()).opt_str(conn.as_ref()).opt_str(session.as_ref());
     writer.bool(*echo).payload(data);
@@ -146,9 +225,13 @@ pub(super) fn read_publication(reader: &mut Reader<'_>) -> Result<Publication, G
         echo: reader.bool()?,
         data: reader.payload()?,
         span: None,
+        signal: false,
     };
     if unknown.take_one() {
         publication.span = reader.opt(text)?;
+    }
+    if unknown.take_one() {
+        publication.signal = reader.bool()?;
     }
     reader.leave(unknown)?;
     Ok(publication)
@@ -237,8 +320,9 @@ mod tests {
         writer.str("node-b").u64(9).u64(PUBLICATION);
         writer.array(4).u64(1).u64(2).u64(3).str("later");
         writer.u64(5);
-        writer.array(14).u64(publication.ts).nil().nil().nil().nil().nil().nil().nil();
-        writer.bool(true).payload(&publication.data).nil().array(2).array(1).nil().bool(true).bin(b"later");
+        writer.array(15).u64(publication.ts).nil().nil().nil().nil().nil().nil().nil();
+        writer.bool(true).payload(&publication.data).nil().bool(true);
+        writer.array(2).array(1).nil().bool(true).bin(b"later");
         writer.array(1).u64(1);
         let bytes = writer.finish();
         let sample = samples::live().remove(0);
@@ -247,7 +331,7 @@ mod tests {
             panic!("{read:?}")
         };
         assert_eq!(epoch, Epoch { ms: 1, node: 2, random: 3 });
-        assert_eq!(read.data, publication.data);
+        assert_eq!((&read.data, read.signal), (&publication.data, true));
     }
 
     #[test]

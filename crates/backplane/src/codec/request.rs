@@ -9,7 +9,9 @@ use ringway_ring::NodeId;
 use super::Garbage;
 use super::live::{read_epoch, read_publication, write_epoch, write_publication, write_traced};
 use super::wire::{Reader, Writer};
-use crate::message::{Answer, Ask, Known, Published, Question, Request, RoomTally};
+use crate::message::{
+    Answer, Ask, Fate, HistoryPage, Known, PageOf, Published, Question, Request, RoomTally,
+};
 
 /// What is asked, as the third element. Room questions have tenant and room after it.
 mod asked {
@@ -18,6 +20,8 @@ mod asked {
     pub(super) const TAKE: u64 = 2;
     pub(super) const GREATER: u64 = 3;
     pub(super) const MEMBERS: u64 = 4;
+    pub(super) const HISTORY: u64 = 5;
+    pub(super) const FORGET: u64 = 6;
     pub(super) const TALLY: u64 = 32;
     pub(super) const PROBE: u64 = 33;
 }
@@ -32,6 +36,8 @@ mod answered {
     pub(super) const DONE: u64 = 5;
     pub(super) const REFUSED: u64 = 6;
     pub(super) const LIMITED: u64 = 7;
+    pub(super) const FATES: u64 = 8;
+    pub(super) const HISTORY: u64 = 9;
 }
 
 /// `[version, from, kind, …]`.
@@ -46,6 +52,8 @@ pub(crate) fn write_request(request: &Request) -> Bytes {
                 Ask::Take { .. } => (asked::TAKE, 1, 128),
                 Ask::Greater { .. } => (asked::GREATER, 3, 128),
                 Ask::Members => (asked::MEMBERS, 0, 0),
+                Ask::History { .. } => (asked::HISTORY, 1, 64),
+                Ask::Forget => (asked::FORGET, 0, 0),
             };
             let mut writer = Writer::message(4 + elements, body + 400);
             writer.str(request.from.as_str()).u64(kind).str(tenant.as_str()).str(room.as_str());
@@ -61,7 +69,8 @@ pub(crate) fn write_request(request: &Request) -> Bytes {
                     write_epoch(&mut writer, *epoch);
                     writer.opt_str(holder.as_ref().map(NodeId::as_str)).u64(*offset);
                 }
-                Ask::Members => {}
+                Ask::History { page } => write_page_of(&mut writer, page),
+                Ask::Members | Ask::Forget => {}
             }
             writer.finish()
         }
@@ -101,6 +110,8 @@ pub(crate) fn read_request(bytes: &[u8], traceparent: Option<Arc<str>>) -> Resul
                     offset: reader.u64()?,
                 },
                 asked::MEMBERS => Ask::Members,
+                asked::HISTORY => Ask::History { page: read_page_of(&mut reader)? },
+                asked::FORGET => Ask::Forget,
                 _ => return Err(Garbage::Malformed("a question of an unknown kind")),
             },
         },
@@ -156,6 +167,27 @@ pub(crate) fn write_answer(answer: &Answer) -> Bytes {
                 None => drop(writer.nil()),
             }
         }
+        Answer::Fates(fates) => {
+            writer = Writer::message(2, 16 + fates.len() * 44);
+            writer.u64(answered::FATES).list(fates);
+            for fate in fates {
+                write_fate(&mut writer, fate);
+            }
+        }
+        Answer::History(page) => {
+            let body: usize = page.entries.iter().map(|(.., one)| one.wire_bound() + 20).sum();
+            writer = Writer::message(6, 96 + body);
+            writer.u64(answered::HISTORY);
+            write_epoch(&mut writer, page.epoch);
+            writer.list(&page.entries);
+            for (offset, ts, publication) in &page.entries {
+                writer.array(3).u64(*offset).u64(*ts);
+                write_publication(&mut writer, publication);
+            }
+            writer.bool(page.more);
+            write_opt(&mut writer, page.oldest);
+            write_opt(&mut writer, page.newest);
+        }
         Answer::Done => {
             writer = Writer::message(1, 4);
             writer.u64(answered::DONE);
@@ -192,6 +224,19 @@ pub(crate) fn read_answer(bytes: &[u8]) -> Result<Answer, Garbage> {
         }
         answered::REDIRECT => Answer::Redirect { to: reader.opt(Reader::name)? },
         answered::MEMBERS => Answer::Members { count: reader.u64()?, users: reader.opt(Reader::u64)? },
+        answered::FATES => Answer::Fates(read_list(&mut reader, read_fate)?),
+        answered::HISTORY => Answer::History(HistoryPage {
+            epoch: read_epoch(&mut reader)?,
+            entries: read_list(&mut reader, |reader| {
+                let unknown = reader.enter(3)?;
+                let entry = (reader.u64()?, reader.u64()?, Arc::new(read_publication(reader)?));
+                reader.leave(unknown)?;
+                Ok(entry)
+            })?,
+            more: reader.bool()?,
+            oldest: reader.opt(Reader::u64)?,
+            newest: reader.opt(Reader::u64)?,
+        }),
         answered::DONE => Answer::Done,
         answered::REFUSED => Answer::Refused { code: Code::lenient(reader.str()?) },
         _ => return Err(Garbage::Malformed("an answer of an unknown kind")),
@@ -269,6 +314,92 @@ fn read_list<T>(
         list.push(read(reader)?);
     }
     Ok(list)
+}
+
+/// What became of a publication, as the first element of its array.
+mod fate {
+    pub(super) const STORED: u64 = 0;
+    pub(super) const PASSED: u64 = 1;
+    pub(super) const FULL: u64 = 2;
+    pub(super) const TOO_BIG: u64 = 3;
+    pub(super) const UNAVAILABLE: u64 = 4;
+    pub(super) const UNKNOWN: u64 = 5;
+    pub(super) const LIMITED: u64 = 6;
+}
+
+fn write_fate(writer: &mut Writer, fate: &Fate) {
+    match fate {
+        Fate::Stored(Published { epoch, offset, duplicate }) => {
+            writer.array(4).u64(fate::STORED);
+            write_epoch(writer, *epoch);
+            writer.u64(*offset).bool(*duplicate);
+        }
+        Fate::Limited { retry_ms } => {
+            writer.array(2).u64(fate::LIMITED);
+            write_opt(writer, *retry_ms);
+        }
+        Fate::Passed => drop(writer.array(1).u64(fate::PASSED)),
+        Fate::Full => drop(writer.array(1).u64(fate::FULL)),
+        Fate::TooBig => drop(writer.array(1).u64(fate::TOO_BIG)),
+        Fate::Unavailable => drop(writer.array(1).u64(fate::UNAVAILABLE)),
+        Fate::Unknown => drop(writer.array(1).u64(fate::UNKNOWN)),
+    }
+}
+
+fn read_fate(reader: &mut Reader<'_>) -> Result<Fate, Garbage> {
+    let mut unknown = reader.enter(1)?;
+    let fate = match reader.u64()? {
+        fate::STORED => {
+            if !(unknown.take_one() && unknown.take_one() && unknown.take_one()) {
+                return Err(Garbage::Malformed("too few elements"));
+            }
+            let (epoch, offset, duplicate) = (read_epoch(reader)?, reader.u64()?, reader.bool()?);
+            Fate::Stored(Published { epoch, offset, duplicate })
+        }
+        fate::LIMITED => {
+            let retry_ms = if unknown.take_one() { reader.opt(Reader::u64)? } else { None };
+            Fate::Limited { retry_ms }
+        }
+        fate::PASSED => Fate::Passed,
+        fate::FULL => Fate::Full,
+        fate::TOO_BIG => Fate::TooBig,
+        fate::UNAVAILABLE => Fate::Unavailable,
+        // What a later release may tell of it isn't known here.
+        _ => Fate::Unknown,
+    };
+    reader.leave(unknown)?;
+    Ok(fate)
+}
+
+fn write_page_of(writer: &mut Writer, page: &PageOf) {
+    let PageOf { after, before, limit, epoch } = page;
+    writer.array(4);
+    write_opt(writer, *after);
+    write_opt(writer, *before);
+    writer.u64(u64::from(*limit));
+    match epoch {
+        Some(epoch) => write_epoch(writer, *epoch),
+        None => drop(writer.nil()),
+    }
+}
+
+fn read_page_of(reader: &mut Reader<'_>) -> Result<PageOf, Garbage> {
+    let unknown = reader.enter(4)?;
+    let page = PageOf {
+        after: reader.opt(Reader::u64)?,
+        before: reader.opt(Reader::u64)?,
+        limit: u32::try_from(reader.u64()?).map_err(|_| Garbage::Malformed("a page out of range"))?,
+        epoch: reader.opt(read_epoch)?,
+    };
+    reader.leave(unknown)?;
+    Ok(page)
+}
+
+fn write_opt(writer: &mut Writer, number: Option<u64>) {
+    match number {
+        Some(number) => drop(writer.u64(number)),
+        None => drop(writer.nil()),
+    }
 }
 
 #[cfg(test)]

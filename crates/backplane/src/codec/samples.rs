@@ -7,8 +7,8 @@ use ringway_protocol::payload::Payload;
 use ringway_ring::{Announcement, Hottest, KeyHash, Load, NodeState, Spread, TenantUse};
 
 use crate::message::{
-    Answer, Ask, ClusterEvent, Direct, Epoch, Known, LiveBody, LiveMessage, Publication, Published, Question,
-    Request, RoomTally,
+    Answer, Ask, ClusterEvent, Direct, Epoch, Fate, HistoryPage, Known, LiveBody, LiveMessage, PageOf,
+    Publication, Published, Question, Request, RoomTally,
 };
 
 const SPAN: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
@@ -32,6 +32,7 @@ pub(crate) fn publications() -> Vec<Publication> {
         session: None,
         echo: true,
         span: None,
+        signal: false,
     };
     let full = Publication {
         user: Some(name("Zoë")),
@@ -57,7 +58,12 @@ pub(crate) fn live() -> Vec<LiveMessage> {
         body,
         traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into()),
     };
-    let mut all = vec![message(u64::MAX, LiveBody::Mark { epoch: EPOCH, offset: 12 })];
+    let keys = vec![(Some(name("cell/7")), 9), (None, 1 << 40)];
+    let mut all = vec![
+        message(u64::MAX, LiveBody::Mark { epoch: EPOCH, offset: 12 }),
+        message(8, LiveBody::MarkKeys { epoch: EPOCH, keys }),
+        message(9, LiveBody::MarkKeys { epoch: EPOCH, keys: Vec::new() }),
+    ];
     all.splice(
         0..0,
         publications().into_iter().map(Arc::new).enumerate().map(|(count, publication)| {
@@ -95,6 +101,10 @@ pub(crate) fn requests() -> Vec<Request> {
         Ask::Greater { epoch: EPOCH, holder: Some(name("node-c")), offset: 0 },
         Ask::Greater { epoch: EPOCH, holder: None, offset: 9 },
         Ask::Members,
+        Ask::History { page: PageOf { limit: 1, ..PageOf::default() } },
+        Ask::History { page: PageOf { after: Some(0), before: None, limit: 1_000, epoch: Some(EPOCH) } },
+        Ask::History { page: PageOf { after: None, before: Some(u64::MAX), limit: 7, epoch: None } },
+        Ask::Forget,
     ];
     let room = |ask| Question::Room { tenant: name("acme"), room: name("a.b é *"), ask };
     let others = [
@@ -128,6 +138,35 @@ pub(crate) fn answers() -> Vec<Answer> {
         Answer::Redirect { to: Some(name("node-e")) },
         Answer::Members { count: 3, users: Some(2) },
         Answer::Members { count: 50_000, users: None },
+        Answer::Fates(vec![
+            Fate::Stored(Published { epoch: EPOCH, offset: 1 << 40, duplicate: false }),
+            Fate::Stored(Published { epoch: EPOCH, offset: 1, duplicate: true }),
+            Fate::Passed,
+            Fate::Full,
+            Fate::TooBig,
+            Fate::Unavailable,
+            Fate::Unknown,
+            Fate::Limited { retry_ms: Some(250) },
+            Fate::Limited { retry_ms: None },
+        ]),
+        Answer::Fates(Vec::new()),
+        Answer::History(HistoryPage {
+            epoch: EPOCH,
+            entries: publications()
+                .into_iter()
+                .map(|publication| (7, 1_795_625_000_123, Arc::new(publication)))
+                .collect(),
+            more: true,
+            oldest: Some(3),
+            newest: Some(u64::MAX),
+        }),
+        Answer::History(HistoryPage {
+            epoch: EPOCH,
+            entries: Vec::new(),
+            more: false,
+            oldest: None,
+            newest: None,
+        }),
         Answer::Done,
         Answer::Refused { code: Code::Unavailable },
     ]

@@ -137,7 +137,11 @@ impl Backplane for Handle {
         let size = match &message.body {
             LiveBody::Publication { publication, .. } => publication.wire_bound(),
             LiveBody::Unread { publication, .. } => publication.wire_bound(),
-            LiveBody::Mark { .. } => 0,
+            LiveBody::Signal(publication) => publication.wire_bound(),
+            LiveBody::Mark { .. }
+            | LiveBody::MarkKeys { .. }
+            | LiveBody::Stored(_)
+            | LiveBody::Forgotten { .. } => 0,
         };
         self.party.may_send(size)?;
         let (tenant, room) = (message.tenant.clone(), message.room.clone());

@@ -16,6 +16,20 @@ pub struct Epoch {
     pub random: u32,
 }
 
+impl Epoch {
+    /// The one after it where a stream's numbers can't be believed any more: whoever notices that comes to the same one.
+    #[must_use]
+    pub fn bumped(self) -> Self {
+        Self { ms: self.ms.saturating_add(1), ..self }
+    }
+
+    /// Whether one became the other by bumps alone.
+    #[must_use]
+    pub fn is_kin_of(&self, other: &Self) -> bool {
+        (self.node, self.random) == (other.node, other.random)
+    }
+}
+
 /// A text that is no epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use ringway_protocol::code::Code;
+use ringway_protocol::frame::PAGE_MAX;
 use ringway_protocol::name::{RoomName, TenantId};
 use ringway_ring::NodeId;
 
@@ -86,6 +87,108 @@ pub enum Ask {
     },
     /// How many are here? Answered by [`Answer::Members`].
     Members,
+    /// A page of a durable room's history. Answered by [`Answer::History`].
+    History {
+        /// Which.
+        page: PageOf,
+    },
+    /// Delete all that a durable room has published so far. Answered by [`Answer::Done`].
+    Forget,
+}
+
+/// Which page of a room's history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct PageOf {
+    /// Oldest first, from behind this offset.
+    pub after: Option<u64>,
+    /// Newest first, from before this offset; neither: from the newest.
+    pub before: Option<u64>,
+    /// How many at most, 1 to 1,000.
+    pub limit: u32,
+    /// The epoch that the offsets are of; none: the present one.
+    pub epoch: Option<Epoch>,
+}
+
+/// How many lines a page has where nobody says.
+const PAGE: u32 = 100;
+
+/// An epoch that no stream has, for a text that is none: its offsets are of another life.
+const OTHER_LIFE: Epoch = Epoch { ms: 0, node: 0, random: 0 };
+
+/// Why no page can be told from what was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", self.meaning())]
+pub enum BadPage {
+    /// Oldest first, or newest first?
+    Both,
+    /// None, or too many.
+    Limit,
+}
+
+impl BadPage {
+    /// For people.
+    #[must_use]
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::Both => "give `after` or `before`, not both",
+            Self::Limit => "`limit` is 1 to 1,000",
+        }
+    }
+}
+
+impl PageOf {
+    /// The page that a client asks for. A text that is no epoch is one of another life.
+    ///
+    /// # Errors
+    /// [`BadPage`].
+    pub fn asked(
+        after: Option<u64>,
+        before: Option<u64>,
+        limit: Option<u64>,
+        epoch: Option<&str>,
+    ) -> Result<Self, BadPage> {
+        if after.is_some() && before.is_some() {
+            return Err(BadPage::Both);
+        }
+        let limit = match limit.map(u32::try_from) {
+            None => PAGE,
+            Some(Ok(limit @ 1..=PAGE_MAX)) => limit,
+            Some(_) => return Err(BadPage::Limit),
+        };
+        let epoch = epoch.map(|epoch| epoch.parse().unwrap_or(OTHER_LIFE));
+        Ok(Self { after, before, limit, epoch })
+    }
+}
+
+impl HistoryPage {
+    /// The same page, cut to about `limit` bytes on the wire, but not below one line: what is left out is the next page's.
+    #[must_use]
+    pub fn limited(mut self, limit: usize) -> Self {
+        let mut bytes = 0;
+        let fits = self.entries.iter().take_while(|(_, _, publication)| {
+            bytes += publication.wire_bound();
+            bytes <= limit
+        });
+        let fits = fits.count().max(1);
+        self.more |= fits < self.entries.len();
+        self.entries.truncate(fits);
+        self
+    }
+}
+
+/// A page of a room's history.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HistoryPage {
+    /// The epoch of its offsets.
+    pub epoch: Epoch,
+    /// Offset, when it was stored (milliseconds since 1970), and the publication, in the order that was asked for.
+    pub entries: Vec<(u64, u64, Arc<Publication>)>,
+    /// There is more in the direction that was asked for.
+    pub more: bool,
+    /// The oldest offset that the room has; none: it has none.
+    pub oldest: Option<u64>,
+    /// The newest.
+    pub newest: Option<u64>,
 }
 
 /// What a node knows of a room's numbering.
@@ -142,6 +245,11 @@ pub enum Answer {
         /// Different users among them; none: too many to tell.
         users: Option<u64>,
     },
+    /// To [`Ask::Publish`] about a durable room: what became of each, in order. Where they are fewer than were sent, the
+    /// last is [`Fate::Limited`], and so are those that are missing.
+    Fates(Vec<Fate>),
+    /// A page of history.
+    History(HistoryPage),
     /// It is done; nothing else to say.
     Done,
     /// It won't be done.
@@ -169,6 +277,28 @@ impl Answer {
         }
         self
     }
+}
+
+/// What became of one publication to a durable room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It is stored.
+    Stored(Published),
+    /// A signal: it was sent to whoever is there.
+    Passed,
+    /// Surely not stored: the store keeps no more (`storage_full`).
+    Full,
+    /// Surely not stored: it is larger than the store takes (`too_big`).
+    TooBig,
+    /// Surely not stored (`unavailable`): worth a repeat.
+    Unavailable,
+    /// Perhaps stored (`outcome_unknown`): a repeat with the same `mid` is stored once.
+    Unknown,
+    /// Surely not stored: a limit of the room (`limit_rate`).
+    Limited {
+        /// After how many milliseconds the next would be let through. None: never.
+        retry_ms: Option<u64>,
+    },
 }
 
 /// What became of one publication.
@@ -201,6 +331,38 @@ mod tests {
 
         let Answer::State { base, entries, .. } = whole.limited(0) else { panic!() };
         assert_eq!((base, entries.len()), (10, 0));
+    }
+
+    #[test]
+    fn a_page_is_cut_from_its_end_and_says_so() {
+        let publication = Arc::new(samples::publications().remove(0));
+        let size = publication.wire_bound();
+        let entries: Vec<_> = (1..=5).map(|offset| (offset, offset * 10, Arc::clone(&publication))).collect();
+        let epoch = Epoch { ms: 1, node: 1, random: 1 };
+        let whole = HistoryPage { epoch, entries, more: false, oldest: Some(1), newest: Some(9) };
+        assert_eq!(whole.clone().limited(5 * size), whole);
+        for (fits, kept) in [(4, 4), (1, 1), (0, 1)] {
+            let page = whole.clone().limited(fits * size);
+            assert_eq!((page.entries.len(), page.entries[0].0, page.more), (kept, 1, true), "{fits}");
+        }
+        let empty = HistoryPage { entries: Vec::new(), ..whole };
+        assert_eq!(empty.clone().limited(0), empty);
+    }
+
+    #[test]
+    fn a_page_has_one_direction_and_a_bound() {
+        let asked = |after, before, limit| PageOf::asked(after, before, limit, None).map(|page| page.limit);
+        assert_eq!(asked(None, None, None), Ok(100));
+        assert_eq!(asked(Some(0), None, Some(1)), Ok(1));
+        assert_eq!(asked(None, Some(0), Some(1_000)), Ok(1_000));
+        assert_eq!(asked(Some(1), Some(2), None), Err(BadPage::Both));
+        for limit in [0, 1_001, 1_000_000_000, u64::MAX] {
+            assert_eq!(asked(None, None, Some(limit)), Err(BadPage::Limit), "{limit}");
+        }
+        let epoch = |text: &str| PageOf::asked(None, None, None, Some(text)).unwrap().epoch;
+        let real = Epoch { ms: 7, node: 8, random: 9 };
+        assert_eq!(epoch(&real.to_string()), Some(real));
+        assert_eq!(epoch("e"), Some(OTHER_LIFE));
     }
 
     #[test]

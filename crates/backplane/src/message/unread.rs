@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{Epoch, LiveBody, Publication};
+use super::{LiveBody, Publication};
 use crate::{Counters, codec};
 
 /// A publication as it came. Much of what a node hears is of rooms that nobody there is in: whoever has no use for it
@@ -25,6 +25,19 @@ impl Unread {
     pub fn wire_bound(&self) -> usize {
         self.0.len()
     }
+
+    /// What was published. `None`: it is no publication, which counts as garbage.
+    #[must_use]
+    pub fn read(&self, counters: &Counters) -> Option<Arc<Publication>> {
+        match codec::read_unread(&self.0) {
+            Ok(read) => Some(Arc::new(read)),
+            Err(garbage) => {
+                counters.garbage.add(1);
+                tracing::debug!(%garbage, "a publication that can't be read was ignored");
+                None
+            }
+        }
+    }
 }
 
 impl LiveBody {
@@ -33,40 +46,55 @@ impl LiveBody {
     #[must_use]
     pub fn read(self, counters: &Counters) -> Option<LiveBody> {
         let LiveBody::Unread { epoch, offset, publication } = self else { return Some(self) };
-        match codec::read_unread(&publication.0) {
-            Ok(read) => Some(LiveBody::Publication { epoch, offset, publication: Arc::new(read) }),
-            Err(garbage) => {
-                counters.garbage.add(1);
-                tracing::debug!(%garbage, "a publication that can't be read was ignored");
-                None
-            }
-        }
-    }
-
-    /// All that it says; of what can't be read, the bytes.
-    fn says(&self) -> (Epoch, u64, Option<Result<Arc<Publication>, &Bytes>>) {
-        match self {
-            LiveBody::Publication { epoch, offset, publication } => {
-                (*epoch, *offset, Some(Ok(Arc::clone(publication))))
-            }
-            LiveBody::Unread { epoch, offset, publication: Unread(bytes) } => {
-                (*epoch, *offset, Some(codec::read_unread(bytes).map(Arc::new).map_err(|_| bytes)))
-            }
-            LiveBody::Mark { epoch, offset } => (*epoch, *offset, None),
-        }
+        let publication = publication.read(counters)?;
+        Some(LiveBody::Publication { epoch, offset, publication })
     }
 }
 
 /// Equal are those that say the same, read or not.
 impl PartialEq for LiveBody {
     fn eq(&self, other: &LiveBody) -> bool {
-        self.says() == other.says()
+        use LiveBody::{Forgotten, Mark, MarkKeys, Publication, Signal, Stored, Unread};
+        match (self, other) {
+            (
+                Publication { epoch, offset, .. } | Unread { epoch, offset, .. },
+                Publication { epoch: e, offset: o, .. } | Unread { epoch: e, offset: o, .. },
+            ) => (epoch, offset) == (e, o) && self.published() == other.published(),
+            (Mark { epoch, offset }, Mark { epoch: e, offset: o }) => (epoch, offset) == (e, o),
+            (MarkKeys { epoch, keys }, MarkKeys { epoch: e, keys: k }) => (epoch, keys) == (e, k),
+            (Stored(one), Stored(two)) => {
+                let place = |of: &super::Stored| (of.stream.clone(), of.offset, of.prev, of.ts);
+                place(one) == place(two) && self.published() == other.published()
+            }
+            (Signal(one), Signal(two)) => one == two,
+            (Forgotten { epoch, offset, ts }, Forgotten { epoch: e, offset: o, ts: t }) => {
+                (epoch, offset, ts) == (e, o, t)
+            }
+            _ => false,
+        }
+    }
+}
+
+impl LiveBody {
+    /// What was published; of what can't be read, the bytes.
+    fn published(&self) -> Option<Result<Arc<Publication>, &Bytes>> {
+        match self {
+            LiveBody::Publication { publication, .. } | LiveBody::Signal(publication) => {
+                Some(Ok(Arc::clone(publication)))
+            }
+            LiveBody::Unread { publication: Unread(bytes), .. }
+            | LiveBody::Stored(super::Stored { publication: Unread(bytes), .. }) => {
+                Some(codec::read_unread(bytes).map(Arc::new).map_err(|_| bytes))
+            }
+            LiveBody::Mark { .. } | LiveBody::MarkKeys { .. } | LiveBody::Forgotten { .. } => None,
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::Epoch;
 
     fn body(bytes: &'static [u8]) -> LiveBody {
         let epoch = Epoch { ms: 1, node: 2, random: 3 };

@@ -33,7 +33,7 @@ impl Feed {
         ready: oneshot::Sender<()>,
         after: Option<CancellationToken>,
         mut lanes: Lanes<T>,
-        mut read: impl FnMut(Message) -> Result<(usize, T), Garbage>,
+        mut read: impl FnMut(Message) -> Result<Option<(usize, T)>, Garbage>,
     ) {
         let Self { client, link, counters, reception } = self;
         let stopped = reception.stop.cancelled();
@@ -91,7 +91,7 @@ impl Feed {
 async fn feed<T: Send + 'static>(
     subscriber: &mut Subscriber,
     lanes: &mut Lanes<T>,
-    read: &mut impl FnMut(Message) -> Result<(usize, T), Garbage>,
+    read: &mut impl FnMut(Message) -> Result<Option<(usize, T)>, Garbage>,
     counters: &Counters,
 ) {
     loop {
@@ -107,7 +107,8 @@ async fn feed<T: Send + 'static>(
         };
         let Some(message) = message else { break };
         match read(message) {
-            Ok((lane, item)) => {
+            Ok(None) => {}
+            Ok(Some((lane, item))) => {
                 counters.received.add(1);
                 if lanes.put(lane, item).is_err() {
                     return;

@@ -44,6 +44,10 @@ impl LinkState {
         self.link.borrow().up
     }
 
+    pub(super) fn now(&self) -> Link {
+        *self.link.borrow()
+    }
+
     pub(super) fn watch(&self) -> watch::Receiver<Link> {
         self.link.subscribe()
     }

@@ -20,10 +20,11 @@ use tokio_util::task::TaskTracker;
 use super::feed::Feed;
 use super::lanes::Lanes;
 use super::link::LinkState;
+use super::live::Live;
 use super::outgoing::{self, Outbound, Outgoing};
-use super::places::Places;
 use super::questions::Questions;
 use super::settings::NatsSettings;
+use super::stores::Stores;
 use super::trace::{headers, traceparent};
 use super::{ConnectError, MINIMUM, reach, version_of};
 use crate::codec::{self, Garbage};
@@ -52,6 +53,7 @@ pub(super) struct Party {
     /// Answers, beside the messages: a flood of publications mustn't leave askers without an answer.
     answers: Outgoing,
     questions: Arc<Questions>,
+    stores: Arc<Stores>,
     /// What this party itself serves and watches: the server doesn't give us our own words.
     served: Arc<Mutex<HashMap<Inbox, mpsc::Sender<IncomingRequest>>>>,
     watchers: Arc<Mutex<Vec<mpsc::Sender<ClusterEvent>>>>,
@@ -72,8 +74,17 @@ impl Party {
 
         let (messages, send_messages) = outgoing::queue(&link);
         let (answers, send_answers) = outgoing::queue(&link);
+        let questions = Arc::new(Questions::new(&client, &link));
+        let stores = Stores::new(
+            client.clone(),
+            subjects.clone(),
+            Arc::clone(&questions),
+            Arc::clone(&link),
+            Arc::clone(&counters),
+        );
         let party = Self {
-            questions: Arc::new(Questions::new(&client, &link)),
+            questions,
+            stores: Arc::new(stores),
             client,
             subjects,
             link,
@@ -91,6 +102,9 @@ impl Party {
             let (client, stop) = (party.client.clone(), party.stop.clone());
             party.tasks.spawn(async move { drain.run(&client, &stop).await });
         }
+        let listening = party.stores.listen().await.map_err(|Closed| ConnectError::Ended)?;
+        let (stores, stop) = (Arc::clone(&party.stores), party.stop.clone());
+        party.tasks.spawn(async move { stores.run(listening, &stop).await });
         party.listen_for_answers().await.map_err(|Closed| ConnectError::Ended)?;
         Ok(party)
     }
@@ -156,17 +170,18 @@ impl Party {
         mut read: impl FnMut(Message) -> Result<T, Garbage> + Send + 'static,
         ended: impl FnOnce() + Send + 'static,
     ) -> Result<Subscription, Closed> {
-        let read = move |message| read(message).map(|item| (0, item));
+        let read = move |message| read(message).map(|item| Some((0, item)));
         self.receive_in_lanes(subject, &[sink], None, read, ended).await
     }
 
-    /// As [`receive`](Self::receive), where `read` also says into which of the sinks. Nothing comes before `after`.
+    /// As [`receive`](Self::receive), where `read` also says into which of the sinks, or that it goes nowhere. Nothing comes
+    /// before `after`.
     async fn receive_in_lanes<T: Send + 'static>(
         &self,
         subject: String,
         sinks: &[mpsc::Sender<T>],
         after: Option<CancellationToken>,
-        read: impl FnMut(Message) -> Result<(usize, T), Garbage> + Send + 'static,
+        read: impl FnMut(Message) -> Result<Option<(usize, T)>, Garbage> + Send + 'static,
         ended: impl FnOnce() + Send + 'static,
     ) -> Result<Subscription, Closed> {
         if self.stop.is_cancelled() {
@@ -298,30 +313,12 @@ impl Backplane for Party {
         after: Option<CancellationToken>,
     ) -> Result<Subscription, Closed> {
         let subject = self.subjects.interest(interest).map_err(|_| Closed)?;
-        // Where only one room is listened to, every message is that room's.
-        let only = match &interest.scope {
-            Scope::Room { tenant, room, .. } => Some((tenant.clone(), room.clone())),
-            _ => None,
-        };
         let sinks = match &interest.scope {
             Scope::Room { slot, .. } | Scope::Slot(slot) | Scope::TenantSlot { slot, .. } => sinks.of(*slot),
             Scope::Tenant(_) | Scope::Group => sinks.clone(),
         };
-        let count = sinks.all().len();
-        let mut reader = codec::LiveReader::default();
-        let mut places = Places::default();
-        let read = move |message: Message| {
-            let (lane, place) = match &only {
-                Some(only) => (0, only.clone()),
-                None => {
-                    let place = places.of(&message.subject);
-                    let (slot, place) = place.ok_or(Garbage::Malformed("not a room's subject"))?;
-                    (usize::from(slot.number()) % count.max(1), place)
-                }
-            };
-            let live = reader.read(&message.payload, place, traceparent(message.headers.as_ref()))?;
-            Ok((lane, live))
-        };
+        let mut live = Live::new(&interest.scope, sinks.all().len());
+        let read = move |message: Message| live.read(&message);
         self.receive_in_lanes(subject, sinks.all(), after, read, || {}).await
     }
 
@@ -391,6 +388,10 @@ impl Backplane for Party {
             Ok(_) | Err(RequestError::NoResponders) => Ok(start.elapsed()),
             Err(error) => Err(error),
         }
+    }
+
+    fn stores(&self) -> Option<Arc<Stores>> {
+        Some(Arc::clone(&self.stores))
     }
 
     fn counters(&self) -> &Counters {

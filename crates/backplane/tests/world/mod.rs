@@ -1,6 +1,8 @@
 //! What the suites share: a world with one of the carriers in it, and things to send through it.
 #![allow(dead_code, unused_macros, unused_imports)] // Each suite uses its own part.
 
+pub(crate) mod store;
+
 use std::fmt::Debug;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -143,6 +145,7 @@ pub(crate) fn publication(text: &str) -> Publication {
         session: None,
         echo: true,
         span: None,
+        signal: false,
     }
 }
 
