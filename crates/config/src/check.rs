@@ -1,5 +1,7 @@
 //! What must fit together, once every single value is right: ranges, names that must differ, keys that need each other.
 
+mod stores;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -8,7 +10,7 @@ use crate::hidden::hides;
 use crate::limits_tree::LimitsConfig;
 use crate::quantity::ByteSize;
 use crate::range;
-use crate::rooms::{Class, Presence, Store};
+use crate::rooms::{Class, Presence};
 use crate::tenant_tree::{Algorithm, TenantConfig};
 use crate::tree::{Auth, Config, is_node_id};
 use crate::value::Node;
@@ -39,11 +41,7 @@ impl Config {
     /// `check-config`.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
-        let mut warnings = Vec::new();
-        if !self.stores.is_empty() {
-            let names = self.stores.keys().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-            warnings.push(format!("stores.{names}: not built yet: read and checked, but nothing is stored"));
-        }
+        let mut warnings = self.store_warnings();
         let presence = Presence::default();
         for (index, class) in self.classes.iter().enumerate() {
             if class.presence != presence {
@@ -121,7 +119,9 @@ impl<'a> Checker<'a> {
             self.store(&format!("stores.{name}"), store);
         }
         for (index, class) in config.classes.iter().enumerate() {
-            self.class(&format!("classes[{index}]"), class);
+            let key = format!("classes[{index}]");
+            self.class(&key, class);
+            self.class_store(config, &key, class);
         }
         let defaults = &config.tenant_defaults.limits;
         self.limits("tenant_defaults.limits", defaults, defaults);
@@ -197,29 +197,11 @@ impl<'a> Checker<'a> {
         }
     }
 
-    fn store(&mut self, key: &str, store: &Store) {
-        if store.latest_per_key && store.messages_per_room.is_some() {
-            self.wrong(&format!("{key}.messages_per_room"), "not together with latest_per_key");
-        }
-        self.at_least_one(&format!("{key}.messages_per_room"), store.messages_per_room);
-        self.at_least_one(&format!("{key}.bytes"), store.bytes.map(|bytes| bytes.0));
-        if store.age.is_some_and(|age| age < Duration::from_secs(1)) {
-            self.wrong(&format!("{key}.age"), "expected \"1s\" or more; leave it out for no limit");
-        }
-        self.within(&format!("{key}.replicas"), store.replicas);
-    }
-
     fn class(&mut self, key: &str, class: &Class) {
         if class.rooms.has_user() {
             self.wrong(
                 &format!("{key}.rooms"),
                 "`$user` has no meaning here: a room's class is the same for everybody",
-            );
-        }
-        if class.store.is_some() {
-            self.wrong(
-                &format!("{key}.store"),
-                "not built yet: stores; without this line the class is ephemeral",
             );
         }
         if class.flush_window > FLUSH_WINDOW_MAX {

@@ -1,6 +1,6 @@
 //! Single values: text, numbers, names, and words out of a few; and what is said of one that is written wrong.
 
-use ringway_protocol::{GroupId, Pattern, PoolId, TenantId};
+use ringway_protocol::{GroupId, Pattern, PoolId, StoreName, TenantId};
 
 use crate::range;
 use crate::read::{Leaf, Reader, Refusal};
@@ -135,6 +135,7 @@ names! {
     TenantId, "a tenant's name";
     PoolId, "a pool's name";
     GroupId, "a group's name";
+    StoreName, "the name of a store";
 }
 
 impl Leaf for Pattern {

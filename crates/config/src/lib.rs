@@ -48,7 +48,7 @@ pub use origin::{Origin, Origins};
 pub use quantity::ByteSize;
 pub use read::Key;
 pub use reload::{Changes, Homed, Reading};
-pub use rooms::{Class, Presence, Replay, ReplayConfig, SlowConsumer, Store, StoreName, WhenFull};
+pub use rooms::{Class, Presence, Replay, ReplayConfig, SlowConsumer, Storage, Store, StoreName, WhenFull};
 pub use secret::Secret;
 pub use settings::{Dev, GatewaySettings, NodeSettings, Role};
 pub use tenant_tree::{

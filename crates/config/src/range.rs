@@ -1,8 +1,9 @@
 //! Numbers that go only so far: by their keys, so that a number far out is told the same as one that is just beyond.
 
 /// Keys as the configuration lists them, with the least and the most that they take.
-const RANGES: [(&str, u64, u64); 7] = [
+const RANGES: [(&str, u64, u64); 8] = [
     ("node.weight", 0, 16),
+    ("stores.*.messages_per_room", 1, 1_000_000),
     ("stores.*.replicas", 1, 5),
     ("classes[].spread", 1, 64),
     ("classes[].replay.messages", 0, 10_000),

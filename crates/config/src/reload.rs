@@ -160,6 +160,7 @@ impl Next<'_> {
         }
         let (before, after) = (self.present.tenants(), next.tenants());
         problems.extend(self.groups(&next, &before, &after));
+        problems.extend(next.stores_without_nats(|key| self.place(key)));
         if !problems.is_empty() {
             return Err(ConfigError { problems });
         }

@@ -1,79 +1,55 @@
 //! What holds for rooms: `[[classes]]`, the kinds of rooms, and `[stores.NAME]`, how long their publications are kept.
 
-use std::fmt;
-use std::str::FromStr;
 use std::time::Duration;
 
-use ringway_protocol::{Pattern, TenantId};
+use ringway_protocol::Pattern;
+pub use ringway_protocol::StoreName;
 
-use crate::leaf::{choice, text};
+use crate::leaf::choice;
 use crate::limits::RoomLimits;
 use crate::limits_tree::RoomLimitsConfig;
 use crate::quantity::ByteSize;
-use crate::read::{Leaf, Reader, Refusal};
 use crate::section::{item, section};
-use crate::value::Node as Value;
-
-/// A store's name; the rule of a tenant's.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct StoreName(TenantId);
-
-impl StoreName {
-    /// The name as text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        self.0.as_str()
-    }
-}
-
-impl fmt::Display for StoreName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl FromStr for StoreName {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        text.parse()
-            .map(StoreName)
-            .map_err(|_| "a store's name has 1 to 40 characters of a-z, 0-9 and, inside, -".to_owned())
-    }
-}
-
-impl Leaf for StoreName {
-    fn wants() -> String {
-        "the name of a store".into()
-    }
-
-    fn parse(node: &Value, _: &mut Reader<'_>) -> Result<Self, Refusal> {
-        text(node)?.parse().map_err(Refusal::Value)
-    }
-
-    fn show(&self) -> String {
-        format!("\"{self}\"")
-    }
-}
 
 section! {
-    /// `[stores.NAME]`: a retention profile. Read and checked, but nothing is stored yet.
+    /// `[stores.NAME]`: a retention profile, kept in JetStream streams of its own.
     pub struct Store {
-        /// How many publications of a room are kept. Not together with `latest_per_key`.
+        /// How many publications of a room are kept, 1 to 1,000,000. Not together with `latest_per_key`.
         pub messages_per_room: Option<u64> = None,
-        /// How long they are kept.
+        /// How long they are kept, 1 second or more.
         pub age: Option<Duration> = None,
         /// How much the store keeps, all rooms together.
         pub bytes: Option<ByteSize> = None,
         /// What happens at that size.
         pub when_full: WhenFull = WhenFull::DropOldest,
-        /// For how long a repeated `mid` is stored once.
+        /// For how long a repeated `mid` is stored once, 1 second to 1 hour; never longer than `age`.
         pub repeat_window: Duration = Duration::from_secs(30),
+        /// In files, or in the servers' memory.
+        pub storage: Storage = Storage::File,
         /// On how many servers, 1 to 5.
         pub replicas: u8 = 1,
         /// Whether only the newest of every key is kept: a room's current state.
         pub latest_per_key: bool = false,
     }
+}
+
+impl Store {
+    /// What holds of it: no repeat is recognised for longer than the first is kept.
+    #[must_use]
+    pub(crate) fn resolved(&self) -> Self {
+        let repeat_window = self.age.map_or(self.repeat_window, |age| age.min(self.repeat_window));
+        Store { repeat_window, ..self.clone() }
+    }
+}
+
+choice! {
+    /// Where a store keeps what it keeps.
+    pub enum Storage {
+        /// In files.
+        File = "file",
+        /// In memory: gone when as many servers were down as it has replicas.
+        Memory = "memory",
+    } later {}
 }
 
 choice! {
@@ -91,7 +67,7 @@ item! {
     pub struct Class {
         /// Which rooms: `*` any characters but a dot, `**` any characters. The first class that matches wins.
         pub rooms: Pattern,
-        /// The store that keeps its publications. Not built yet, and refused: every room is ephemeral.
+        /// The store that keeps its publications: then its rooms are durable. Absent: they are ephemeral.
         pub store: Option<StoreName> = None,
         /// What an ephemeral room remembers, for those that come back.
         pub replay: ReplayConfig = ReplayConfig::default(),

@@ -184,6 +184,9 @@ impl Config {
                 Err(error) => problems.extend(error.problems),
             }
         }
+        if role == Role::Serve {
+            problems.extend(self.stores_without_nats(|_| Place::Nowhere));
+        }
         if problems.is_empty() { Ok(()) } else { Err(ConfigError { problems }) }
     }
 }

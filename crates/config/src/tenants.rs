@@ -7,7 +7,7 @@ use ringway_protocol::{GroupId, PoolId, RoomName, TenantId};
 
 use crate::limits::{Limits, RoomLimits};
 use crate::origin::Origins;
-use crate::rooms::Class;
+use crate::rooms::{Class, Store, StoreName};
 use crate::secret::Secret;
 use crate::tenant_tree::{Algorithm, ApiKey, TenantConfig, TenantDefaults};
 use crate::tree::{Auth, Config};
@@ -56,6 +56,7 @@ struct Inner {
     by_api_key: BTreeMap<String, Arc<Tenant>>,
     classes: Vec<Arc<Class>>,
     otherwise: Arc<Class>,
+    stores: BTreeMap<StoreName, Store>,
     limits_rooms: bool,
     open: Option<Open>,
 }
@@ -100,6 +101,7 @@ impl Tenants {
             by_api_key,
             classes: config.classes.iter().cloned().map(Arc::new).collect(),
             otherwise: Arc::new(Class::everything()),
+            stores: config.stores.iter().map(|(name, store)| (name.clone(), store.resolved())).collect(),
             limits_rooms: config.classes.iter().any(|class| class.room_limits() != RoomLimits::default()),
             open,
         }))
@@ -161,7 +163,19 @@ impl Tenants {
     /// Whether rooms have the same settings by both, whatever else differs.
     #[must_use]
     pub fn has_same_classes(&self, other: &Tenants) -> bool {
-        self.0.classes == other.0.classes
+        self.0.classes == other.0.classes && self.0.stores == other.0.stores
+    }
+
+    /// The stores that classes name, with their settings.
+    pub fn stores(&self) -> impl Iterator<Item = (&StoreName, &Store)> {
+        let named = |name: &StoreName| self.0.classes.iter().any(|class| class.store.as_ref() == Some(name));
+        self.0.stores.iter().filter(move |(name, _)| named(name))
+    }
+
+    /// The store of a class, with its settings; none: its rooms are ephemeral.
+    #[must_use]
+    pub fn store_of<'a>(&'a self, class: &'a Class) -> Option<(&'a StoreName, &'a Store)> {
+        class.store.as_ref().and_then(|name| self.0.stores.get_key_value(name))
     }
 
     /// The settings of a room: of the first class whose pattern matches, else the defaults. The same in every tenant.

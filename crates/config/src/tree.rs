@@ -36,7 +36,7 @@ section! {
         pub placement: Placement = Placement::default(),
         /// Where traces go.
         pub telemetry: Telemetry = Telemetry::default(),
-        /// Retention profiles by name. Read and checked, but nothing is stored yet: a class can't name one.
+        /// Retention profiles by name.
         pub stores: BTreeMap<StoreName, Store> = BTreeMap::new(),
         /// Kinds of rooms; the first whose pattern matches wins. A room of none has the defaults.
         pub classes: Vec<Class> = Vec::new(),

@@ -50,6 +50,7 @@ bytes = "20GiB"
 when_full = "refuse"
 repeat_window = "1m30s"
 replicas = 3
+storage = "file"
 latest_per_key = false
 
 [[classes]]
@@ -58,6 +59,10 @@ replay = { messages = 10, age = "5s" }
 slow_consumer = "disconnect"
 flush_window = "10ms"
 presence = { linger = "5s", list_up_to = 1_000 }
+
+[[classes]]
+rooms = "chat.**"
+store = "chat"
 
 [[classes]]
 rooms = "**"
@@ -129,10 +134,7 @@ fn the_whole_file_comes_to_what_it_says() {
     }
     assert_eq!(
         config.warnings(),
-        [
-            "stores.chat: not built yet: read and checked, but nothing is stored",
-            "tenants.globex.keys[0].file: an HS256 key should have 32 bytes or more",
-        ]
+        ["tenants.globex.keys[0].file: an HS256 key should have 32 bytes or more",]
     );
 }
 
@@ -416,4 +418,62 @@ fn a_file_is_read_from_where_it_lies() {
     let error = Config::from_text("tenants_dir = \"t\"", Path::new("/nowhere/r.toml"), &Environment::new())
         .unwrap_err();
     assert!(error.to_string().contains("/nowhere/t"), "{error}");
+}
+
+fn warned(text: &str) -> Vec<String> {
+    let text = format!("gateway.auth = \"off\"\n{text}");
+    let config = Config::from_text(&text, Path::new("ringway.toml"), &Environment::new());
+    let warnings = config.unwrap_or_else(|error| panic!("{error}\n{text}")).warnings();
+    warnings.into_iter().filter(|warning| !warning.starts_with("gateway.auth")).collect()
+}
+
+#[test]
+fn stores_that_are_allowed_but_hardly_meant_are_warned_of() {
+    const CLASS: &str = "[nats]\n[[classes]]\nrooms = \"a\"\nstore = \"s\"\n";
+    assert_eq!(warned("[stores.s]\n"), ["stores.s: no class names it, so nothing is kept in it"]);
+    assert_eq!(warned(&format!("[stores.s]\nage = \"1h\"\n{CLASS}")), [""; 0]);
+    for (more, start) in [
+        ("messages_per_room = 5", "stores.s: has neither `age` nor `bytes`: it grows"),
+        ("age = \"1h\"\nreplicas = 2", "stores.s.replicas: an even number survives no more than one less"),
+        ("age = \"1h\"\nreplicas = 4", "stores.s.replicas: an even number"),
+        ("age = \"1h\"\nstorage = \"memory\"", "stores.s.storage: in the memory of one server"),
+        ("age = \"1h\"\nrepeat_window = \"9s\"", "stores.s.repeat_window: under \"10s\""),
+    ] {
+        let warned = warned(&format!("[stores.s]\n{more}\n{CLASS}"));
+        assert!(matches!(&warned[..], [one] if one.starts_with(start)), "{warned:?}");
+    }
+    let conflate = format!("[stores.s]\nage = \"1h\"\n{CLASS}slow_consumer = \"conflate\"\n");
+    assert!(warned(&conflate)[0].starts_with("classes[0].slow_consumer: \"conflate\" leaves out"));
+    assert_eq!(warned(&conflate.replace("age =", "latest_per_key = true\nage =")), [""; 0]);
+}
+
+#[test]
+fn durable_rooms_need_nats() {
+    let text =
+        "gateway.auth = \"off\"\n[stores.s]\nage = \"1h\"\n[[classes]]\nrooms = \"a\"\nstore = \"s\"\n";
+    let config =
+        |text: &str| Config::from_text(text, Path::new("ringway.toml"), &Environment::new()).unwrap();
+    let alone = config(text).require(Role::Serve).unwrap_err().to_string();
+    assert_eq!(
+        alone,
+        "classes[0].store: needs [nats]: durable rooms are kept by the JetStream of a NATS server"
+    );
+    assert!(config(text).warnings().contains(&alone));
+    config(&format!("{text}[nats]\n")).require(Role::Serve).unwrap();
+}
+
+#[test]
+fn a_repeat_is_recognised_for_no_longer_than_the_first_is_kept() {
+    let window = |more: &str| {
+        let text = format!(
+            "gateway.auth = \"off\"\n[stores.s]\n{more}\n[[classes]]\nrooms = \"a\"\nstore = \"s\"\n"
+        );
+        let tenants = Config::from_text(&text, Path::new("r.toml"), &Environment::new()).unwrap().tenants();
+        let class = tenants.class_of(&"a".parse().unwrap()).clone();
+        assert_eq!(tenants.stores().count(), 1);
+        tenants.store_of(&class).unwrap().1.repeat_window
+    };
+    assert_eq!(window(""), Duration::from_secs(30));
+    assert_eq!(window("age = \"1h\"\nrepeat_window = \"2m\""), Duration::from_secs(120));
+    assert_eq!(window("age = \"20s\"\nrepeat_window = \"2m\""), Duration::from_secs(20));
 }

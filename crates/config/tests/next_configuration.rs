@@ -266,3 +266,23 @@ fn the_checksum_is_of_all_that_may_change_and_of_nothing_else() {
     site.write("ringway.toml", &text.replace("0123456789abcdef", "0123456789abcdeg"));
     another(&site);
 }
+
+#[test]
+fn a_class_gets_no_store_in_a_process_that_has_no_nats() {
+    let open = "gateway.auth = \"off\"\n";
+    let durable = "[stores.s]\nage = \"1h\"\n[[classes]]\nrooms = \"a\"\nstore = \"s\"\n";
+    let site = Site::new(open);
+    let present = site.load();
+    // It would have one from the next start.
+    site.write("ringway.toml", &format!("{open}{durable}[nats]\n"));
+    assert_eq!(
+        site.refused(&present),
+        "ringway.toml:6:1: classes[0].store: needs [nats]: durable rooms are kept by the JetStream of a NATS server"
+    );
+    let site = Site::new(&format!("{open}[nats]\n"));
+    let present = site.load();
+    site.write("ringway.toml", &format!("{open}{durable}"));
+    let (next, changes) = site.taken(&present);
+    assert!(next.tenants().stores().count() == 1 && next.nats.is_some());
+    assert!(changes.keys.iter().any(|key| key == "classes[0].store"), "{:?}", changes.keys);
+}

@@ -173,8 +173,42 @@ fn a_wrong_value_says_what_would_be_right() {
         ),
         ("[stores.chat]\nreplicas = 0", "3:1: stores.chat.replicas: expected 1 to 5, found 0"),
         (
+            "[stores.chat]\nmessages_per_room = 1_000_001",
+            "3:1: stores.chat.messages_per_room: expected 1 to 1000000, found 1000001",
+        ),
+        (
+            "[stores.chat]\nmessages_per_room = 0",
+            "3:1: stores.chat.messages_per_room: expected 1 to 1000000, found 0",
+        ),
+        (
+            "[stores.chat]\nwhen_full = \"refuse\"",
+            "3:1: stores.chat.when_full: \"refuse\" needs `bytes`: without it the store is never full",
+        ),
+        (
+            "[stores.chat]\nage = \"999ms\"",
+            "3:1: stores.chat.age: expected \"1s\" or more; leave it out for no limit",
+        ),
+        ("[stores.chat]\nrepeat_window = 0", "3:1: stores.chat.repeat_window: expected \"1s\" to \"1h\""),
+        (
+            "[stores.chat]\nstorage = \"disk\"",
+            "3:11: stores.chat.storage: expected \"file\" or \"memory\": \"disk\" isn't one of them",
+        ),
+        (
+            "[stores.chat]\n[stores.log]\n[[classes]]\nrooms = \"a\"\nstore = \"chta\"",
+            "6:1: classes[0].store: there is no store \"chta\": the nearest is \"chat\"",
+        ),
+        (
+            "[[classes]]\nrooms = \"a\"\nstore = \"chat\"",
+            "4:1: classes[0].store: there is no store \"chat\": add [stores.chat], or leave it out for ephemeral rooms",
+        ),
+        (
+            "[stores.chat]\n[[classes]]\nrooms = \"a\"\nstore = \"chat\"\nreplay = { age = \"5s\" }",
+            "6:1: classes[0].replay: not together with `store`: what a durable room gives to those that come back is what \
+             its store keeps",
+        ),
+        (
             "[stores.\"a b\"]",
-            "2:9: stores.a b: not a name that may stand here: a store's name has 1 to 40 characters of a-z, 0-9 and, inside, -",
+            "2:9: stores.a b: not a name that may stand here: a store consists of a-z, 0-9 and, inside, - (wrong at byte 1)",
         ),
         (
             "[tenants.Acme]",
@@ -233,10 +267,6 @@ fn a_wrong_value_says_what_would_be_right() {
 fn what_is_not_built_yet_is_refused_in_so_many_words() {
     each(&[
         ("gateway.path = \"relay\"", "2:16: gateway.path: not built yet: path = \"relay\"; \"tunnel\" is"),
-        (
-            "[[classes]]\nrooms = \"a\"\nstore = \"chat\"",
-            "4:1: classes[0].store: not built yet: stores; without this line the class is ephemeral",
-        ),
         (
             "[[hooks]]\nname = \"app\"",
             "2:3: hooks: not built yet: [[hooks]]: say who may do what by grants in a token",
