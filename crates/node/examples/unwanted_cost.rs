@@ -117,6 +117,7 @@ fn publication() -> Publication {
         session: Some("s0123456789abcdef".parse().unwrap()),
         echo: true,
         span: None,
+        signal: false,
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ringway_backplane::cluster::{ANNOUNCE_EVERY, Twin};
+use ringway_backplane::nats::Stores;
 use ringway_ring::View;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -96,6 +97,21 @@ pub(crate) async fn watch_link(node: Arc<Inner>, end: CancellationToken) {
             tell_all(&node, || Command::Doubt).await;
         }
         known = now;
+    }
+}
+
+/// Hands what is known of the stores to the shards, whenever it changes.
+pub(crate) async fn watch_stores(node: Arc<Inner>, stores: Arc<Stores>, end: CancellationToken) {
+    let mut known = stores.known();
+    // It may have changed between the shards' start and now.
+    known.mark_changed();
+    loop {
+        tokio::select! {
+            () = end.cancelled() => return,
+            changed = known.changed() => if changed.is_err() { return },
+        }
+        let now = known.borrow_and_update().clone();
+        tell_all(&node, || Command::Stores(now.clone())).await;
     }
 }
 

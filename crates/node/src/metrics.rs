@@ -10,6 +10,8 @@ use crate::gauges::Gauges;
 use crate::heat::Counted;
 use crate::memory::{Kind, KindLabel};
 use crate::moves::Reason;
+use crate::reader::ReadCounts;
+use crate::storing::StoringMetrics;
 use crate::tenant::CountsByTenant;
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -91,6 +93,8 @@ pub struct NodeMetrics {
     shed_replay: Counter,
     pub(crate) gauges: Gauges,
     pub(crate) spread_keys: Gauge,
+    pub(crate) reads: ReadCounts,
+    pub(crate) storing: StoringMetrics,
 }
 
 impl NodeMetrics {
@@ -130,6 +134,8 @@ impl NodeMetrics {
             shed_replay: shed.get_or_create_owned(&KindLabel { kind: Kind::replay }),
             gauges: Gauges::default(),
             spread_keys: Gauge::default(),
+            reads: ReadCounts::register(registry),
+            storing: StoringMetrics::register(registry),
         };
         registry.register("connections", "Connections held now", metrics.connections.clone());
         registry.register("rooms", "Rooms with members on this node now", metrics.rooms.clone());

@@ -29,11 +29,11 @@ use crate::registry::Registry;
 use crate::same_grants::SameGrants;
 use crate::served::Served;
 use crate::session::Admitted;
-use crate::shard::{Command, Shard, ShardHandle, Shared};
+use crate::shard::{Command, Keeping, Shard, ShardHandle, Shared};
 use crate::standstill::Standstill;
 use crate::tenant::{Place, TenantsHere};
 use crate::tickets::UsedTickets;
-use crate::{cluster, heartbeat, heat, inbox, leave, listen};
+use crate::{cluster, heartbeat, heat, inbox, leave, listen, stores};
 
 /// How long clients that are told to move have for it, a new connection beside the old one, until theirs is closed.
 const MOVING: Duration = Duration::from_millis(1_500);
@@ -134,6 +134,7 @@ pub(crate) struct Inner {
     pub(crate) announcer: Mutex<Option<Announcer>>,
     pub(crate) standstill: Arc<Standstill>,
     pub(crate) to_move: ToMove,
+    keeping: Option<Keeping>,
     leaving: AtomicBool,
 }
 
@@ -215,6 +216,7 @@ impl Node {
         let here = Arc::new(TenantsHere::new(tenants.clone(), metrics.by_tenant.clone()));
         let groups: HashSet<_> = tenants.groups_of(&settings.pool).into_iter().collect();
         here.configure(tenants.clone(), groups.clone());
+        let keeping = backplane.stores().map(|stores| Keeping::new(stores, &settings.id, &metrics));
         let shared = Shared {
             backplane: backplane.clone(),
             tenants,
@@ -230,6 +232,7 @@ impl Node {
                 tasks.clone(),
                 placement.clone(),
             )),
+            keeping: keeping.clone(),
         };
         let away = !backplane.link().borrow().up;
         let standstill = Arc::new(Standstill::new());
@@ -260,6 +263,7 @@ impl Node {
             announcer: Mutex::new(None),
             standstill,
             to_move: ToMove::default(),
+            keeping: keeping.clone(),
             leaving: AtomicBool::new(false),
         });
         inner.metrics.buffer_limit.set(i64::try_from(settings.buffers).unwrap_or(i64::MAX));
@@ -270,9 +274,15 @@ impl Node {
         tasks.spawn(heartbeat::run(inner.clone(), end.clone()));
         tasks.spawn(memory::watch(inner.clone(), end.clone()));
         tasks.spawn(moves::run(inner.clone(), end.clone()));
+        if let Some(stores) = backplane.stores() {
+            tasks.spawn(stores::look_after(inner.clone(), stores, configured.clone(), end.clone()));
+        }
         tasks.spawn(cluster::watch_view(inner.clone(), view.clone(), configured, end.clone()));
         tasks.spawn(cluster::watch_link(inner.clone(), end.clone()));
         tasks.spawn(cluster::watch_pauses(inner.clone(), end.clone()));
+        if let Some(Keeping { stores, .. }) = keeping {
+            tasks.spawn(cluster::watch_stores(inner.clone(), stores, end.clone()));
+        }
         if let Some(listener) = listener {
             tasks.spawn(listen::run(inner.clone(), listener, end.clone()));
         }
@@ -318,6 +328,7 @@ impl Node {
         checks.add("node", move || is(!here.is_leaving(), "the node is leaving"));
         checks.add("backplane", move || is(linked.borrow().up, "the backplane is away"));
         checks.add("round trip", self.watcher.round_trips());
+        stores::add_checks(&self.inner, checks);
     }
 
     /// Returns once a younger node has taken this one's name: it is out of the cluster, and all that is left to do is
@@ -374,6 +385,10 @@ impl Node {
         tokio::time::sleep(hand_over.saturating_sub(since.elapsed())).await;
         end.cancel();
         watcher.stop().await;
+        if let Some(keeping) = &inner.keeping {
+            // What is still being stored is told to whoever waits for it, as far as it is known.
+            keeping.storing.end().await;
+        }
         end_of_shards.cancel();
         inner.backplane.close().await;
         tasks.close();

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use ringway_auth::Ticket;
+use ringway_backplane::message::Publication;
 use ringway_protocol::name::{RoomName, TenantId};
 use ringway_telemetry::{enabled, set_parent};
 use tracing::Span;
@@ -96,6 +97,13 @@ fn child(parent: Option<&str>, make: impl FnOnce() -> Span) -> Span {
     let span = make();
     set_parent(&span, parent);
     span
+}
+
+/// What is done with a publication next is a child of this span.
+pub(crate) fn belongs_to(publication: &mut Arc<Publication>, span: &Span) {
+    if publication.span.is_some() || !span.is_none() {
+        Arc::make_mut(publication).span = traceparent_of(span);
+    }
 }
 
 /// A span that is held until something has happened: a box of nothing while nobody traces.

@@ -146,6 +146,7 @@ async fn what_a_gateway_brings_is_held_against_room_and_tenant() {
             session: None,
             echo: true,
             span: None,
+            signal: false,
         };
         let publications = vec![publication; count];
         let (tenant, room) = ("acme".parse().unwrap(), room.parse().unwrap());

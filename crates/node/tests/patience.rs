@@ -51,10 +51,11 @@ async fn refusals_of_any_kind_come_at_once_for_a_while_and_then_ten_a_second() {
     let world = World::start(&acme("rooms = 10")).await;
     let mut client = world.node().connect(None).await;
     let start = Instant::now();
-    client.say_all((1..=30).map(|id| format!(r#"{{"t":"history","room":"r","id":{id}}}"#))).await;
+    let call = |id: u64| format!(r#"{{"t":"call","room":"r","method":"m","data":1,"id":{id}}}"#);
+    client.say_all((1..=30).map(call)).await;
     for id in 1..=30 {
         let refused = client.next().await;
-        assert_eq!((&refused["code"], &refused["id"]), (&"no_history".into(), &id.into()));
+        assert_eq!((&refused["code"], &refused["id"]), (&"no_worker".into(), &id.into()));
     }
     assert!(start.elapsed() >= Duration::from_secs(1), "{:?}", start.elapsed());
 }

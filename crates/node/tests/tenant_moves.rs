@@ -204,7 +204,7 @@ async fn nothing_is_lost_and_no_epoch_ends_when_a_tenant_moves_there_and_back_un
             transcripts.push(member.transcript.clone());
         }
         let sent: BTreeSet<Name> = accepted.iter().map(|accepted| accepted.name.clone()).collect();
-        let verdict = Room { transcripts, sent, accepted }.assert_kept();
+        let verdict = Room { transcripts, sent, accepted, ..Room::default() }.assert_kept();
         assert!(verdict.is_whole(), "{verdict}");
         assert!(verdict.heard > 0);
     }
@@ -300,6 +300,7 @@ async fn after_a_move_a_tenants_and_its_users_messages_reach_both_pools() {
             session: None,
             echo: true,
             span: None,
+            signal: false,
         };
         let direct = Direct {
             tenant: "acme".parse().unwrap(),

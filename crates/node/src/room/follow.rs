@@ -14,6 +14,11 @@ impl<H: Handles> Room<H> {
             LiveBody::Publication { epoch, offset, publication } => (epoch, offset, true, Some(publication)),
             LiveBody::Unread { epoch, offset, .. } => (epoch, offset, true, None),
             LiveBody::Mark { epoch, offset } => (epoch, offset, false, None),
+            // What belongs to durable rooms: by another configuration, for a moment, this room is one elsewhere.
+            LiveBody::Stored(_)
+            | LiveBody::Signal(_)
+            | LiveBody::Forgotten { .. }
+            | LiveBody::MarkKeys { .. } => return,
         };
         if self.epoch.is_some_and(|known| epoch < known) {
             return self.heard_lesser(s, from, epoch, offset);

@@ -35,14 +35,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use log::Log;
-pub(crate) use log::{Entry, Replay};
+pub(crate) use log::{Entry, Replay, weight};
 use mark::Marks;
 #[cfg(not(feature = "bench"))]
 use members::Members;
 #[cfg(feature = "bench")]
 pub(crate) use members::{At, Members};
 pub(crate) use surroundings::{
-    AskError, AskId, Gap, GapReason, Handles, Joined, Member, Outcome, Surroundings, TAKE_COUNTS_LATE, Timer,
+    AskError, AskId, Gap, GapReason, Handles, Joined, Member, Outcome, Place, Surroundings, TAKE_COUNTS_LATE,
+    Timer,
 };
 
 use ringway_backplane::message::{Answer, Ask, Epoch, Known, LiveBody, Publication};

@@ -91,6 +91,7 @@ pub(super) fn publication(word: &str) -> Publication {
         session: None,
         echo: true,
         span: None,
+        signal: false,
     }
 }
 
@@ -266,6 +267,7 @@ impl Surroundings<Hand> for Stage {
             }
             LiveBody::Unread { offset, .. } => format!("live {offset} unread"),
             LiveBody::Mark { offset, .. } => format!("mark {offset}"),
+            body => unreachable!("an ephemeral room never says {body:?}"),
         });
     }
 
@@ -278,6 +280,7 @@ impl Surroundings<Hand> for Stage {
             Ask::Take { .. } => format!("ask {to}: take"),
             Ask::Greater { .. } => format!("ask {to}: greater"),
             Ask::Members => format!("ask {to}: members"),
+            ask => unreachable!("an ephemeral room never asks {ask:?}"),
         });
         self.asked += 1;
         let id = AskId(self.asked);

@@ -1,10 +1,12 @@
 //! What a client's frames ask for.
 
 use ringway_auth::{Right, TokenError};
-use ringway_backplane::message::Publication;
+use ringway_backplane::message::{PageOf, Publication};
 use ringway_protocol::Code;
-use ringway_protocol::frame::{Answer, Auth, AuthResult, ClientFrame, OkResult, Pub, Refusal, ServerFrame};
-use ringway_protocol::name::RoomName;
+use ringway_protocol::frame::{
+    Answer, Auth, AuthResult, ClientFrame, History, OkResult, Pub, Refusal, ServerFrame,
+};
+use ringway_protocol::name::{EpochName, RoomName};
 
 use super::{Session, Wait};
 use crate::clock;
@@ -41,14 +43,7 @@ impl Session {
                     &No::new(Code::NoPresence, "presence states aren't kept yet"),
                 );
             }
-            ClientFrame::History(history) => {
-                let room = history.room.or_else(|| self.home.clone());
-                return self.no(
-                    history.id,
-                    room,
-                    &No::new(Code::NoHistory, "this room's publications aren't stored"),
-                );
-            }
+            ClientFrame::History(history) => return self.history(history),
             ClientFrame::Call(call) => {
                 let room = call.room.or_else(|| self.home.clone());
                 return self.no(
@@ -79,9 +74,29 @@ impl Session {
             session: Some(self.conn.session.clone()),
             echo: publish.echo,
             span: trace::traceparent_of(&span),
+            signal: !publish.store,
         };
         let op = Op::Publish { id: publish.id, publication: Box::new(publication), span };
         self.if_allowed(Right::Publish, publish.id, room, op)
+    }
+
+    fn history(&mut self, history: History) -> Option<Wait> {
+        let History { id, room, after, before, limit, epoch } = history;
+        let room = match self.room_or_home(id, room) {
+            Ok(room) => room,
+            Err(wait) => return wait,
+        };
+        let epoch = epoch.as_ref().map(EpochName::as_str);
+        let asked = PageOf::asked(after, before, limit.map(u64::from), epoch);
+        let no = match (id, asked) {
+            (Some(id), Ok(page)) => {
+                return self.if_allowed(Right::History, Some(id), room, Op::History { id, page });
+            }
+            (_, Err(bad)) => bad.meaning(),
+            // Its lines would look like live publications.
+            (None, Ok(_)) => "a `history` frame needs an `id`",
+        };
+        self.no(id, Some(room), &No::new(Code::BadRequest, no))
     }
 
     fn authenticate(&mut self, auth: &Auth) -> Option<Wait> {

@@ -12,8 +12,8 @@ use ringway_protocol::frame::{
 use ringway_protocol::name::{EpochName, RoomName};
 
 use super::tally::Count;
-use crate::room;
 use crate::tenant::TooMuch;
+use crate::{durable, room};
 
 /// Why something is refused, for programs and for people.
 #[derive(Debug, Clone)]
@@ -87,6 +87,22 @@ pub(crate) fn join_result(joined: &room::Joined, rights: Vec<&'static str>) -> J
     }
 }
 
+pub(crate) fn durable_join_result(joined: &durable::Joined, rights: Vec<&'static str>) -> JoinResult {
+    JoinResult {
+        epoch: Some(epoch_name(joined.epoch)),
+        offset: Some(joined.offset),
+        ts: joined.ts,
+        newest: Some(joined.newest),
+        durable: true,
+        resumed: joined.resumed,
+        oldest: joined.oldest,
+        members: None,
+        count: None,
+        users: None,
+        rights: Some(rights.into_iter().map(Cow::Borrowed).collect()),
+    }
+}
+
 pub(crate) fn published(published: &Published) -> OkResult {
     OkResult::Pub(PubResult {
         offset: Some(published.offset),
@@ -96,8 +112,9 @@ pub(crate) fn published(published: &Published) -> OkResult {
     })
 }
 
-pub(crate) fn published_locally() -> OkResult {
-    OkResult::Pub(PubResult { offset: None, epoch: None, duplicate: false, local: true })
+/// What isn't stored was sent on. `local`: to who is on this node alone.
+pub(crate) fn passed(local: bool) -> OkResult {
+    OkResult::Pub(PubResult { offset: None, epoch: None, duplicate: false, local })
 }
 
 pub(crate) fn counted(count: Count) -> OkResult {
@@ -109,18 +126,9 @@ pub(crate) fn counted(count: Count) -> OkResult {
     })
 }
 
-pub(crate) fn gap(room: RoomName, gap: &room::Gap) -> ServerFrame {
-    ServerFrame::Gap(Gap {
-        room,
-        reason: match gap.reason {
-            room::GapReason::Backplane => GapReason::Backplane,
-            room::GapReason::Epoch => GapReason::Epoch,
-        },
-        epoch: epoch_name(gap.place.epoch),
-        offset: gap.place.offset,
-        ts: gap.place.ts,
-        lost: gap.lost,
-    })
+pub(crate) fn gap(room: RoomName, reason: GapReason, place: room::Place, lost: Option<u64>) -> ServerFrame {
+    let room::Place { epoch, offset, ts } = place;
+    ServerFrame::Gap(Gap { room, reason, epoch: epoch_name(epoch), offset, ts, lost })
 }
 
 /// An epoch as clients see it.

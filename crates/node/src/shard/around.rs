@@ -3,23 +3,26 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use ringway_auth::Right;
-use ringway_backplane::message::{Answer, Ask, Epoch, LiveBody, LiveMessage, Question, Request};
+use ringway_backplane::message::{Answer, Ask, Epoch, LiveBody, LiveMessage, Publication, Question, Request};
 use ringway_backplane::{Inbox, Replier};
 use ringway_config::Class;
 use ringway_edge::{Label, Policy};
-use ringway_protocol::frame::{Msg, ServerFrame};
+use ringway_protocol::frame::{JoinResult, Msg, ServerFrame};
+use ringway_protocol::name::Key;
 use ringway_ring::{KeyHash, NodeId, Slot};
 
 use super::answers::{self, No};
 use super::command::RoomKey;
 use super::core::{Core, Wake};
 use super::feed::RoomFeed;
+use super::machine::KeptIn;
 use super::questions;
 use crate::conn::ConnRef;
 use crate::encode::{Shared, finished, labelled};
 use crate::placement::AtHome;
-use crate::room::{AskId, Entry, Gap, Handles, Joined, Outcome, Surroundings, Timer};
+use crate::room::{AskId, Entry, Gap, GapReason, Handles, Joined, Outcome, Place, Surroundings, Timer};
 use crate::tenant::{TenantHere, TooMuch};
 use crate::trace;
 
@@ -42,6 +45,37 @@ pub(crate) struct Publisher {
     pub(crate) conn: ConnRef,
     /// One for each publication.
     pub(crate) waits: Vec<Waits>,
+    /// Where it goes if the room ends before it tells.
+    unanswered: Unanswered,
+}
+
+/// Connections that were never told what became of their publications, since another room took their room's place.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Unanswered(Arc<Mutex<Vec<Untold>>>);
+
+/// One of them, and what it waits for.
+type Untold = (ConnRef, Vec<Waits>);
+
+impl Unanswered {
+    pub(super) fn take(&self) -> Vec<Untold> {
+        std::mem::take(&mut self.0.lock())
+    }
+}
+
+impl Publisher {
+    pub(super) fn new(conn: ConnRef, waits: Vec<Waits>, unanswered: Unanswered) -> Self {
+        Self { conn, waits, unanswered }
+    }
+}
+
+impl Drop for Publisher {
+    fn drop(&mut self) {
+        // Whoever was told waits no more.
+        if !self.waits.is_empty() {
+            let waits = std::mem::take(&mut self.waits);
+            self.unanswered.0.lock().push((self.conn.clone(), waits));
+        }
+    }
 }
 
 /// A publication whose outcome somebody waits for.
@@ -62,6 +96,23 @@ pub(crate) struct Asker {
     pub(crate) over: Option<TooMuch>,
 }
 
+impl Asker {
+    pub(super) fn reply(self, answer: Answer) {
+        let Asker { reply, spans, over } = self;
+        let answer = match (answer, over) {
+            (Answer::Published(published), Some(over)) => over.answer(published),
+            (Answer::Fates(mut fates), Some(over)) => {
+                fates.push(over.fate());
+                Answer::Fates(fates)
+            }
+            (answer, _) => answer,
+        };
+        // Before the answer is on its way: the asker's span ends with that, and ours lies within it.
+        drop(spans);
+        reply.send(answer);
+    }
+}
+
 /// A room's surroundings, for the length of one call.
 pub(crate) struct Around<'a> {
     pub(crate) core: &'a mut Core,
@@ -72,6 +123,8 @@ pub(crate) struct Around<'a> {
     pub(crate) at_home: &'a mut AtHome,
     pub(crate) tenant: &'a Arc<TenantHere>,
     pub(crate) class: &'a Class,
+    /// Where its publications are kept, if it is durable.
+    pub(crate) kept_in: Option<&'a KeptIn>,
     /// What may become of the room's publications where a member is behind.
     pub(crate) policy: Option<Policy>,
     pub(crate) feed: &'a mut Option<Arc<RoomFeed>>,
@@ -79,27 +132,155 @@ pub(crate) struct Around<'a> {
 
 impl Around<'_> {
     /// What a publication's frame says for the case that a member is behind; nothing where it may not be left out.
-    fn label(&mut self, entry: &Entry, epoch: Option<Epoch>) -> Option<Arc<Label>> {
+    /// `offset`: none where its loss can't be told as a gap.
+    pub(super) fn label(
+        &mut self,
+        epoch: Option<Epoch>,
+        offset: Option<u64>,
+        ts: u64,
+        key: Option<&Key>,
+    ) -> Option<Arc<Label>> {
         let policy = self.policy?;
         let feed = RoomFeed::of(self.feed, epoch, &self.key.room, self.tenant);
-        Some(feed.label(policy, entry, epoch.is_some()))
+        Some(feed.label(policy, offset, ts, key))
     }
 
-    fn msg(&self, entry: &Entry, epoch: Option<Epoch>) -> ServerFrame {
-        let p = &entry.publication;
+    /// `prev`: the one before it, where that is told.
+    pub(super) fn msg(
+        &self,
+        publication: &Publication,
+        offset: Option<u64>,
+        ts: u64,
+        prev: Option<u64>,
+    ) -> ServerFrame {
+        let p = publication;
         ServerFrame::Msg(Msg {
             id: None,
             room: Some(self.key.room.clone()),
             data: p.data.clone(),
-            offset: epoch.map(|_| entry.offset),
-            ts: Some(p.ts),
+            offset,
+            ts: Some(ts),
             user: p.user.clone(),
             event: p.event.clone(),
             key: p.key.clone(),
             mid: p.mid.clone(),
-            prev: None,
+            prev,
             trace: p.trace.clone(),
         })
+    }
+
+    /// Writes a publication to these members.
+    pub(super) fn cast<'a>(
+        &mut self,
+        publication: &Publication,
+        frame: &ServerFrame,
+        label: Option<Arc<Label>>,
+        to: impl Iterator<Item = &'a ConnRef>,
+    ) {
+        let span = trace::fanout(publication.span.as_deref(), self.key);
+        let delivered = self.core.cast(Shared::labelled(frame, label), self.class.flush_window, to);
+        span.record("ringway.members", delivered);
+        let at_least = self.class.spread_at_least();
+        let at_home = self.at_home.by(&self.core.placement, &self.key.tenant, self.home, at_least);
+        self.core.metrics.delivered(at_home, delivered);
+    }
+
+    fn numbered(&mut self, entry: &Entry, epoch: Option<Epoch>) -> (ServerFrame, Option<Arc<Label>>) {
+        let (publication, offset) = (&entry.publication, epoch.map(|_| entry.offset));
+        let frame = self.msg(publication, offset, publication.ts, None);
+        (frame, self.label(epoch, offset, publication.ts, publication.key.as_ref()))
+    }
+
+    pub(super) fn send_live(&mut self, body: LiveBody) {
+        let span = match &body {
+            LiveBody::Publication { publication, .. } | LiveBody::Signal(publication) => {
+                trace::send(publication.span.as_deref(), self.key)
+            }
+            _ => tracing::Span::none(),
+        };
+        let message = LiveMessage {
+            from: self.core.placement.me.clone(),
+            count: self.core.count_live(),
+            tenant: self.key.tenant.clone(),
+            room: self.key.room.clone(),
+            body,
+            traceparent: trace::traceparent_of(&span),
+        };
+        // What can't be sent is lost: a mark, or the next number, reveals it.
+        if self.core.backplane.publish_live(&self.tenant.group, self.slot, &message).is_err() {
+            self.core.metrics.live_refused.inc();
+        }
+    }
+
+    pub(super) fn ask_node(&mut self, to: &NodeId, ask: Ask, within: Duration) -> AskId {
+        let id = AskId(self.core.next_number());
+        // Each publication has a span of its own; the headers tell who looks at NATS of the first.
+        let traceparent = match &ask {
+            Ask::Publish { publications } => publications.first().and_then(|first| first.span.clone()),
+            _ => None,
+        };
+        let request = Request {
+            from: self.core.placement.me.clone(),
+            body: Question::Room { tenant: self.key.tenant.clone(), room: self.key.room.clone(), ask },
+            traceparent,
+        };
+        let inbox = Inbox { group: self.tenant.group.clone(), node: to.clone() };
+        questions::ask_room(self.core, self.key.clone(), id, inbox, request, within);
+        id
+    }
+
+    pub(super) fn tell_gap(
+        &mut self,
+        to: &ConnRef,
+        reason: ringway_protocol::frame::GapReason,
+        place: Place,
+        lost: Option<u64>,
+    ) {
+        let frame = answers::gap(self.key.room.clone(), reason, place, lost);
+        self.core.push(to, &finished(to.format, &frame));
+        self.core.metrics.gaps.inc();
+    }
+
+    /// Whether the room is another since this connection was last told where it is: from now on it isn't.
+    fn has_moved(&mut self, conn: &ConnRef) -> bool {
+        let standing = self.core.guests.get_mut(&conn.id).and_then(|guest| guest.rooms.get_mut(self.key));
+        standing.is_some_and(|standing| std::mem::take(&mut standing.moved))
+    }
+
+    /// Answers a join, by what `result` makes of the rights in the room. `place`: where the connection is then.
+    pub(super) fn tell_joined(
+        &mut self,
+        to: &ConnRef,
+        place: Option<Place>,
+        result: impl FnOnce(Vec<&'static str>) -> JoinResult,
+    ) {
+        let standing = self.core.guests.get_mut(&to.id).and_then(|guest| guest.rooms.get_mut(self.key));
+        let Some(standing) = standing else { return };
+        let Some(answer) = standing.answer.take() else {
+            // It didn't ask: the room is another now. Without a place it is told one later, in the same way.
+            if let Some(place) = place.filter(|_| std::mem::take(&mut standing.moved)) {
+                self.tell_gap(to, ringway_protocol::frame::GapReason::Epoch, place, None);
+            }
+            return;
+        };
+        standing.moved = false;
+        if self.policy == Some(Policy::Conflate) {
+            to.outbound.keep_fresh();
+        }
+        let rights = to.grants.read().rights(&self.key.room, to.user.as_ref());
+        // `manage` is a server's right: no frame needs it.
+        let rights = rights.iter().filter(|right| *right != Right::Manage).map(Right::as_str).collect();
+        let result = result(rights);
+        let room = self.key.room.clone();
+        let frame = if answer.by_server {
+            Some(answers::joined_by_server(room, result))
+        } else {
+            answers::ok(answer.id, room, Some(ringway_protocol::frame::OkResult::Join(result)))
+        };
+        if let Some(frame) = frame {
+            self.core.push(to, &finished(to.format, &frame));
+        }
+        self.core.done.push_back((to.id.clone(), self.key.clone()));
     }
 }
 
@@ -145,55 +326,20 @@ impl Surroundings<Real> for Around<'_> {
     }
 
     fn live(&mut self, body: LiveBody) {
-        let span = match &body {
-            LiveBody::Publication { publication, .. } => trace::send(publication.span.as_deref(), self.key),
-            LiveBody::Unread { .. } | LiveBody::Mark { .. } => tracing::Span::none(),
-        };
-        let message = LiveMessage {
-            from: self.core.placement.me.clone(),
-            count: self.core.count_live(),
-            tenant: self.key.tenant.clone(),
-            room: self.key.room.clone(),
-            body,
-            traceparent: trace::traceparent_of(&span),
-        };
-        // What can't be sent is lost: a mark, or the next number, reveals it.
-        if self.core.backplane.publish_live(&self.tenant.group, self.slot, &message).is_err() {
-            self.core.metrics.live_refused.inc();
-        }
+        self.send_live(body);
     }
 
     fn ask(&mut self, to: &NodeId, ask: Ask, within: Duration) -> AskId {
-        let id = self.core.next_ask();
-        // Each publication has a span of its own; the headers tell who looks at NATS of the first.
-        let traceparent = match &ask {
-            Ask::Publish { publications } => publications.first().and_then(|first| first.span.clone()),
-            _ => None,
-        };
-        let request = Request {
-            from: self.core.placement.me.clone(),
-            body: Question::Room { tenant: self.key.tenant.clone(), room: self.key.room.clone(), ask },
-            traceparent,
-        };
-        let inbox = Inbox { group: self.tenant.group.clone(), node: to.clone() };
-        questions::ask_room(self.core, self.key.clone(), id, inbox, request, within);
-        id
+        self.ask_node(to, ask, within)
     }
 
     fn answer(&mut self, to: Asker, answer: Answer) {
-        let Asker { reply, spans, over } = to;
-        let answer = match (answer, over) {
-            (Answer::Published(published), Some(over)) => over.answer(published),
-            (answer, _) => answer,
-        };
-        // Before the answer is on its way: the asker's span ends with that, and ours lies within it.
-        drop(spans);
-        reply.send(answer);
+        to.reply(answer);
     }
 
-    fn outcome(&mut self, to: Publisher, outcome: Outcome) {
+    fn outcome(&mut self, mut to: Publisher, outcome: Outcome) {
         let room = &self.key.room;
-        for (index, Waits { id, .. }) in to.waits.iter().enumerate() {
+        for (index, Waits { id, .. }) in std::mem::take(&mut to.waits).iter().enumerate() {
             let ok = |one| answers::ok(*id, room.clone(), Some(answers::published(one)));
             let frame = match &outcome {
                 Outcome::Published(all) => all.get(index).and_then(ok),
@@ -205,7 +351,7 @@ impl Surroundings<Real> for Around<'_> {
                         Some(No::too_much(&TooMuch::in_room(*retry)).err(*id, Some(room.clone())))
                     }
                 },
-                Outcome::Local => answers::ok(*id, room.clone(), Some(answers::published_locally())),
+                Outcome::Local => answers::ok(*id, room.clone(), Some(answers::passed(true))),
                 Outcome::Unavailable { retry } => Some(No::unavailable(*retry).err(*id, Some(room.clone()))),
                 Outcome::Unknown => Some(
                     No::for_now(
@@ -229,53 +375,28 @@ impl Surroundings<Real> for Around<'_> {
     }
 
     fn deliver<'a>(&mut self, entry: &Entry, epoch: Option<Epoch>, to: impl Iterator<Item = &'a ConnRef>) {
-        let span = trace::fanout(entry.publication.span.as_deref(), self.key);
-        let frame = self.msg(entry, epoch);
-        let frame = Shared::labelled(&frame, self.label(entry, epoch));
-        let delivered = self.core.cast(frame, self.class.flush_window, to);
-        span.record("ringway.members", delivered);
-        let at_least = self.class.spread_at_least();
-        let at_home = self.at_home.by(&self.core.placement, &self.key.tenant, self.home, at_least);
-        self.core.metrics.delivered(at_home, delivered);
+        let (frame, label) = self.numbered(entry, epoch);
+        self.cast(&entry.publication, &frame, label, to);
     }
 
     fn replay(&mut self, to: &ConnRef, entry: &Entry, epoch: Epoch) {
-        let label = self.label(entry, Some(epoch));
-        let frame = finished(to.format, &self.msg(entry, Some(epoch)));
-        self.core.push(to, &labelled(frame, label.as_ref()));
+        let (frame, label) = self.numbered(entry, Some(epoch));
+        self.core.push(to, &labelled(finished(to.format, &frame), label.as_ref()));
         self.core.metrics.replayed.inc();
     }
 
     fn gap(&mut self, to: &ConnRef, gap: Gap) {
-        let frame = answers::gap(self.key.room.clone(), &gap);
-        self.core.push(to, &finished(to.format, &frame));
-        self.core.metrics.gaps.inc();
+        let Gap { reason, place, lost } = gap;
+        let reason = match reason {
+            // Nobody could say at first where it is.
+            GapReason::Backplane if self.has_moved(to) => ringway_protocol::frame::GapReason::Epoch,
+            GapReason::Backplane => ringway_protocol::frame::GapReason::Backplane,
+            GapReason::Epoch => ringway_protocol::frame::GapReason::Epoch,
+        };
+        self.tell_gap(to, reason, place, lost);
     }
 
     fn joined(&mut self, to: &ConnRef, joined: Joined) {
-        let answer = self
-            .core
-            .guests
-            .get_mut(&to.id)
-            .and_then(|g| g.rooms.get_mut(self.key))
-            .and_then(|m| m.answer.take());
-        let Some(answer) = answer else { return };
-        if self.policy == Some(Policy::Conflate) {
-            to.outbound.keep_fresh();
-        }
-        let rights = to.grants.read().rights(&self.key.room, to.user.as_ref());
-        // `manage` is a server's right: no frame needs it.
-        let rights = rights.iter().filter(|right| *right != Right::Manage).map(Right::as_str).collect();
-        let result = answers::join_result(&joined, rights);
-        let room = self.key.room.clone();
-        let frame = if answer.by_server {
-            Some(answers::joined_by_server(room, result))
-        } else {
-            answers::ok(answer.id, room, Some(ringway_protocol::frame::OkResult::Join(result)))
-        };
-        if let Some(frame) = frame {
-            self.core.push(to, &finished(to.format, &frame));
-        }
-        self.core.done.push_back((to.id.clone(), self.key.clone()));
+        self.tell_joined(to, joined.place, |rights| answers::join_result(&joined, rights));
     }
 }

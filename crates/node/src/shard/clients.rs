@@ -24,14 +24,14 @@ use crate::tenant::TooMuch;
 
 /// Bytes that may wait for a connection when a join is done: with the most that a room replays (512 KiB) they stay
 /// below the bound of its queue.
-const JOIN_BEHIND: usize = 256 * 1024;
+pub(super) const JOIN_BEHIND: usize = 256 * 1024;
 
 /// How long a join of a connection that is behind waits before it is looked at again.
-const JOIN_AGAIN: Duration = Duration::from_millis(20);
+pub(super) const JOIN_AGAIN: Duration = Duration::from_millis(20);
 
 /// How long it waits at most: as long as a socket may take nothing. A connection that takes something, but stays behind,
 /// is one for which publications are left out: those that still wait then give way to what the join replays.
-const JOIN_PATIENCE: Duration = STALL_LIMIT;
+pub(super) const JOIN_PATIENCE: Duration = STALL_LIMIT;
 
 /// When it is worth asking a full room again.
 const SEAT_AGAIN: Duration = Duration::from_secs(5);
@@ -64,6 +64,7 @@ impl Shard {
             Some(Op::Join(join)) => self.join(conn, room, join),
             Some(Op::Leave { id }) => self.leave(conn, room, id),
             Some(Op::Members { id }) => self.members(conn, room, id),
+            Some(Op::History { id, page }) => self.history(conn, room, id, page),
         }
     }
 
@@ -81,7 +82,7 @@ impl Shard {
         if publications.is_empty() {
             self.finish(conn, room);
         } else {
-            let publisher = Publisher { conn: conn.clone(), waits };
+            let publisher = Publisher::new(conn.clone(), waits, self.core.unanswered.clone());
             self.with_room(room, |machine, around| machine.enter(around, publisher, publications));
         }
         if let Some(over) = over {
@@ -128,7 +129,8 @@ impl Shard {
                 return self.finish(conn, room);
             }
             // The client's own join of a room that the server put it in: answered like any, from the beginning.
-            *membership = Membership { by_server, answer: Some(JoinAnswer { id, by_server, _span: span }) };
+            let answer = Some(JoinAnswer { id, by_server, _span: span });
+            *membership = Membership { by_server, moved: false, answer };
             let member = conn.clone();
             return self.with_room(room, |machine, around| machine.join(around, member, since, last));
         }
@@ -142,7 +144,7 @@ impl Shard {
         }
         if let Some(guest) = self.core.guests.get_mut(&conn.id) {
             let answer = Some(JoinAnswer { id, by_server, _span: span });
-            guest.rooms.insert(room.clone(), Membership { by_server, answer });
+            guest.rooms.insert(room.clone(), Membership { by_server, moved: false, answer });
         }
         self.enter_listened_room(conn, room, since, last, Instant::now() + JOIN_PATIENCE);
     }
@@ -177,13 +179,20 @@ impl Shard {
         if !self.host(room) {
             return Err(No::new(Code::UnknownTenant, "there is no such tenant any more"));
         }
-        if let Some(no) = self.no_seat(room) {
+        if let Some(no) = self.no_store(room).or_else(|| self.no_seat(room)) {
             return Err(no);
         }
         if !conn.take_room() {
             return Err(No::new(Code::LimitRooms, "this connection is in as many rooms as it may be"));
         }
         Ok(())
+    }
+
+    /// Whether the room is durable, and there is nothing that could keep it.
+    fn no_store(&self, room: &RoomKey) -> Option<No> {
+        let durable = self.rooms.get(room).is_some_and(|hosted| hosted.machine.is_durable());
+        let no = || No::new(Code::Unavailable, "the room is durable, and there is no NATS here to keep it");
+        (durable && self.core.keeping.is_none()).then(no)
     }
 
     /// Whether the room has as many members as it may, as far as this node knows: its owner hears of those elsewhere.
@@ -220,23 +229,18 @@ impl Shard {
         last: Option<u32>,
         until: Instant,
     ) {
-        let lenient = self.rooms.get(room).is_some_and(Hosted::leaves_out);
-        if !lenient && conn.outbound.queued_bytes() > JOIN_BEHIND && Instant::now() < until {
+        // A durable room sends what was missed as fast as the connection takes it.
+        let paced = |hosted: &Hosted| hosted.leaves_out() || hosted.machine.is_durable();
+        if !self.rooms.get(room).is_some_and(paced)
+            && conn.outbound.queued_bytes() > JOIN_BEHIND
+            && Instant::now() < until
+        {
             let wake = Wake::Join { conn: conn.clone(), room: room.clone(), since, last, until };
             return self.core.timers.add(Instant::now() + JOIN_AGAIN, wake);
         }
         let member = conn.clone();
-        let mut before = 0;
-        self.with_room(room, |machine, around| {
-            before = machine.members();
-            machine.join(around, member, since, last);
-        });
         // A connection that was made to leave while it waited, and joined again, may come here twice.
-        if self.rooms.get(room).is_some_and(|hosted| hosted.machine.members() > before) {
-            self.core.metrics.members.inc();
-            self.core.metrics.rooms.inc_by(i64::from(before == 0));
-        }
-        self.core.tallies.changed(room.clone());
+        self.with_room(room, |machine, around| machine.join(around, member, since, last));
     }
 
     pub(super) fn leave(&mut self, conn: &ConnRef, room: &RoomKey, id: Option<u64>) {
@@ -268,17 +272,9 @@ impl Shard {
         if hosted.waiting.len() < before {
             return;
         }
-        let mut was_member = false;
-        self.with_room(room, |machine, around| was_member = machine.leave(around, &conn.id));
-        if !was_member {
-            return;
-        }
-        self.core.metrics.members.dec();
-        if self.rooms.get(room).is_some_and(|h| h.machine.members() == 0) {
-            self.core.metrics.rooms.dec();
-            self.rooms.quiet(room);
-        }
-        self.core.tallies.changed(room.clone());
+        self.in_room(room, |machine, around| {
+            machine.leave(around, &conn.id);
+        });
     }
 
     pub(super) fn gone(&mut self, conn: &ConnRef) {

@@ -4,17 +4,21 @@ use std::sync::Arc;
 
 use ringway_auth::Grants;
 use ringway_backplane::IncomingRequest;
-use ringway_backplane::message::{Answer, Publication};
+use ringway_backplane::message::{Answer, Fate, PageOf, Publication};
+use ringway_backplane::store::Known;
 use ringway_config::Tenants;
 use ringway_protocol::frame::Position;
 use ringway_protocol::name::{RoomName, TenantId};
 use tokio::sync::oneshot;
 
+use super::history::{Forgot, Paged};
 use super::tally::RoomTally;
 use crate::conn::ConnRef;
 use crate::heat::{Bars, Surveyed};
 use crate::placement::Placement;
+use crate::reader::{ReadId, ReadResult};
 use crate::room::{AskError, AskId};
+use crate::storing::StoreId;
 use crate::trace::Kept;
 
 /// A room's full name.
@@ -37,6 +41,14 @@ pub(crate) enum Command {
     Asked(RoomKey, IncomingRequest),
     /// What came back to a room's own question.
     Answered { room: RoomKey, ask: AskId, result: Result<Answer, AskError> },
+    /// What became of what a durable room had stored.
+    Stored { room: RoomKey, store: StoreId, fates: Vec<Fate> },
+    /// What came of a durable room's reading.
+    Read { room: RoomKey, read: ReadId, result: ReadResult },
+    /// A page of history was read for a client.
+    Paged(Box<Paged>),
+    /// A durable room was made to forget what it kept.
+    Forgot(Box<Forgot>),
     /// The room's live subject is being listened to.
     Listening { room: RoomKey },
     /// The room's owner was asked how many are there.
@@ -51,6 +63,8 @@ pub(crate) enum Command {
     Settled,
     /// The configuration has, and perhaps the cluster too.
     Configured { tenants: Tenants, placement: Arc<Placement> },
+    /// Other things are known of the stores.
+    Stores(Arc<Known>),
     /// The backplane is known to be away, or is back.
     Link { up: bool },
     /// Something may have been missed: messages were dropped on their way here, or the process stood still.
@@ -106,6 +120,7 @@ pub(crate) enum Op {
     Leave { id: Option<u64> },
     Publish { id: Option<u64>, publication: Box<Publication>, span: tracing::Span },
     Members { id: Option<u64> },
+    History { id: u64, page: PageOf },
 }
 
 /// A join, a client's or the server's on its behalf.
@@ -123,6 +138,7 @@ impl Op {
     pub(crate) fn id(&self) -> Option<u64> {
         match self {
             Op::Join(Join { id, .. }) | Op::Leave { id } | Op::Publish { id, .. } | Op::Members { id } => *id,
+            Op::History { id, .. } => Some(*id),
         }
     }
 }

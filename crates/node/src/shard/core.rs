@@ -14,28 +14,35 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
+use super::around::Unanswered;
 use super::command::{Command, RoomKey};
 use super::crowd::{Crowd, MANY, WARMED};
 use super::guests::Guests;
+use super::history::{Pages, Wish};
+use super::keeping::{Keeping, KnownHere};
 use super::questions::UNDER_WAY;
 use super::tally::Tallies;
 use super::timers::Timers;
 use crate::conn::ConnRef;
-use crate::encode;
 use crate::interest::{Came, Interests};
 use crate::live_count::LiveCount;
 use crate::metrics::NodeMetrics;
 use crate::placement::Placement;
 use crate::room::{AskError, AskId, Timer};
 use crate::tenant::TenantsHere;
+use crate::{durable, encode};
 
 /// Something a shard is to do at a given moment.
 #[derive(Debug)]
 pub(crate) enum Wake {
     /// A room asked for it.
     Room { room: RoomKey, timer: Timer },
+    /// A durable room did.
+    Durable { room: RoomKey, timer: durable::Timer },
     /// A join that waited for its connection to take what it was sent.
     Join { conn: ConnRef, room: RoomKey, since: Option<Position>, last: Option<u32>, until: Instant },
+    /// A page of history whose connection was behind.
+    Page(Box<Wish>),
     /// Publications that waited for others to leave with have waited long enough.
     Flush(Vec<Arc<Outbound>>),
     /// Tell rooms' owners how many are here.
@@ -68,6 +75,8 @@ pub(crate) struct Shared {
     pub(crate) live_count: LiveCount,
     pub(crate) started: std::time::Instant,
     pub(crate) interest: Arc<Interests>,
+    /// None: nothing can be kept, so no room can be durable.
+    pub(crate) keeping: Option<Keeping>,
 }
 
 #[derive(Debug)]
@@ -83,7 +92,11 @@ pub(crate) struct Core {
     pub(crate) came: Came,
     pub(crate) under_way: Arc<Semaphore>,
     pub(crate) guests: Guests,
+    pub(crate) pages: Pages,
     pub(crate) tallies: Tallies,
+    /// What was last told of the stores.
+    pub(crate) known: KnownHere,
+    pub(crate) unanswered: Unanswered,
     pub(crate) timers: Timers<Wake>,
     /// Lanes whose request has been answered within the present call.
     pub(crate) done: VecDeque<(ConnId, RoomKey)>,
@@ -93,7 +106,8 @@ pub(crate) struct Core {
     touched: Vec<Arc<Outbound>>,
     /// Connections to be flushed in their turn.
     pub(crate) crowd: Crowd,
-    asks: u64,
+    /// Numbers what comes back later: questions, what is stored, what is read.
+    numbers: u64,
 }
 
 impl std::ops::Deref for Core {
@@ -118,6 +132,7 @@ impl Core {
         timers.add(Instant::now() + SWEEP_EVERY, Wake::Sweep);
         // In one process whoever is there is heard at once.
         let new = shared.backplane.reaches_others();
+        let known = shared.keeping.as_ref().map(|keeping| KnownHere::new(keeping.stores.now()));
         Self {
             shared,
             placement,
@@ -127,13 +142,16 @@ impl Core {
             came: Came::default(),
             under_way: Arc::new(Semaphore::new(UNDER_WAY)),
             guests: Guests::default(),
+            pages: Pages::default(),
             tallies: Tallies::default(),
+            known: known.unwrap_or_default(),
+            unanswered: Unanswered::default(),
             timers,
             done: VecDeque::new(),
             later: VecDeque::new(),
             touched: Vec::new(),
             crowd,
-            asks: 0,
+            numbers: 0,
         }
     }
 
@@ -151,9 +169,10 @@ impl Core {
         self.live_count.next()
     }
 
-    pub(crate) fn next_ask(&mut self) -> AskId {
-        self.asks += 1;
-        AskId(self.asks)
+    /// Never twice in a shard.
+    pub(crate) fn next_number(&mut self) -> u64 {
+        self.numbers += 1;
+        self.numbers
     }
 
     /// Hands a room the answer to its question when the present call is over.

@@ -9,6 +9,7 @@ use ringway_ring::{NodeId, Slot};
 use tokio::time::Instant;
 
 use super::around::Asker;
+use super::machine::Machine;
 use super::tally::Count;
 use super::{RoomKey, Shard};
 use crate::placement::Placement;
@@ -17,45 +18,55 @@ use crate::trace;
 
 impl Shard {
     pub(super) fn live(&mut self, message: LiveMessage) {
-        let key = RoomKey { tenant: message.tenant, room: message.room };
-        let is_publication = !matches!(message.body, LiveBody::Mark { .. });
+        let LiveMessage { from, count, tenant, room, mut body, traceparent } = message;
+        let key = RoomKey { tenant, room };
+        let is_publication = body.is_publication();
         // Once per message: what nobody here wants should cost next to nothing.
         let Some(hosted) = self.rooms.get_mut(&key) else {
             if is_publication {
-                self.core.metrics.received(false);
-                if self.core.interest.counts() {
-                    let slot = Slot::of_room(&key.tenant, &key.room);
-                    self.core.came.add(&key.tenant, slot.number(), false);
-                }
+                self.came(&key, None);
             }
             return;
         };
-        let (from, mut body) = (message.from, message.body);
-        if hosted.machine.looks_into_publications() {
+        let (slot, wanted) = (hosted.slot, hosted.machine.members() > 0);
+        let Machine::Ephemeral(room) = &hosted.machine else {
+            if is_publication {
+                self.came(&key, Some((slot, wanted)));
+            }
+            return self.durable_live(&key, (&from, count), body, traceparent.as_deref());
+        };
+        if room.looks_into_publications() {
             let Some(read) = body.read(self.core.backplane.counters()) else { return };
             body = read;
         }
         let mut span = tracing::Span::none();
         if is_publication {
-            let wanted = hosted.machine.members() > 0;
-            self.core.metrics.received(wanted);
-            if self.core.interest.counts() {
-                self.core.came.add(&key.tenant, hosted.slot.number(), wanted);
-            }
-            span = trace::receive(message.traceparent.as_deref(), &key.tenant, Some(&key.room));
+            self.came(&key, Some((slot, wanted)));
+            span = trace::receive(traceparent.as_deref(), &key.tenant, Some(&key.room));
             // Over memory the sender's own buffer has it as well, in its own span.
-            if let LiveBody::Publication { publication, .. } = &mut body
-                && (publication.span.is_some() || !span.is_none())
-            {
-                Arc::make_mut(publication).span = trace::traceparent_of(&span);
+            if let LiveBody::Publication { publication, .. } = &mut body {
+                trace::belongs_to(publication, &span);
             }
         }
         // No look whether it is listened to: it is, or nothing would have come.
+        let Some(hosted) = self.rooms.get_mut(&key) else { return };
         let (machine, mut around) = hosted.with(&mut self.core, &key);
-        machine.live(&mut around, &from, body);
+        if let Machine::Ephemeral(room) = machine {
+            room.live(&mut around, &from, body);
+        }
         drop(span);
         let change = hosted.change();
         self.rooms.note(&key, change);
+    }
+
+    /// Counts a publication that came: of a room in this slot that is here, wanted or not; none: it isn't here.
+    fn came(&mut self, key: &RoomKey, here: Option<(Slot, bool)>) {
+        let wanted = here.is_some_and(|(_, wanted)| wanted);
+        self.core.metrics.received(wanted);
+        if self.core.interest.counts() {
+            let slot = here.map_or_else(|| Slot::of_room(&key.tenant, &key.room), |(slot, _)| slot);
+            self.core.came.add(&key.tenant, slot.number(), wanted);
+        }
     }
 
     pub(super) fn asked(&mut self, key: &RoomKey, asked: IncomingRequest) {
@@ -74,6 +85,9 @@ impl Shard {
                 Answer::Redirect { to: self.core.placement.owner(&key.tenant, slot).cloned() }
             });
         }
+        if matches!(ask, Ask::History { .. } | Ask::Forget) {
+            return self.asked_of_store(key, &ask, reply);
+        }
         if matches!(ask, Ask::Take { .. }) && self.is_asked_as_former_owner(key, &request.from) {
             let own = &self.core.placement.pool;
             let slot = Slot::of_room(&key.tenant, &key.room);
@@ -86,9 +100,11 @@ impl Shard {
         let mut asker = Asker { reply, spans: Vec::new(), over: None };
         if let Ask::Publish { publications } = &mut ask {
             asker.over = self.let_through(key, Some(&from), publications);
-            if let Some(over) = asker.over.filter(|_| publications.is_empty()) {
+            if asker.over.is_some() && publications.is_empty() {
                 self.rooms.quiet(key);
-                return asker.reply.send(over.answer(Vec::new()));
+                let durable = self.rooms.get(key).is_some_and(|hosted| hosted.machine.is_durable());
+                let none = if durable { Answer::Fates(Vec::new()) } else { Answer::Published(Vec::new()) };
+                return asker.reply(none);
             }
             for publication in publications {
                 let span = trace::number(publication.span.as_deref().or(parent.as_deref()), key);
@@ -110,10 +126,8 @@ impl Shard {
     }
 
     pub(super) fn answered(&mut self, key: &RoomKey, ask: AskId, result: Result<Answer, AskError>) {
-        if self.rooms.get(key).is_some() {
-            self.with_room(key, |machine, around| machine.answered(around, ask, result));
-            self.rooms.quiet(key);
-        }
+        self.in_room(key, |machine, around| machine.answered(around, ask, result));
+        self.rooms.quiet(key);
     }
 
     pub(super) fn placed(&mut self, placement: Arc<Placement>) {
@@ -145,15 +159,16 @@ impl Shard {
             before.is_mine(&key.tenant, slot) && now.is_mine(&key.tenant, slot)
         };
         self.core.tallies.keep_rooms(Instant::now(), stays_mine);
-        self.every_room(|room, around| room.view_changed(around));
+        let lost = before.view.nodes().any(|node| now.incarnation(&node.id) != Some(node.incarnation));
+        self.every_room(|machine, around| machine.view_changed(around, lost));
     }
 
     pub(super) fn link(&mut self, up: bool) {
         self.core.away = !up;
         if up {
-            self.every_room(|room, around| room.back_from_cut(around));
+            self.every_room(Machine::doubt);
         } else {
-            self.every_room(|room, around| room.link_lost(around));
+            self.every_room(Machine::link_lost);
         }
     }
 }

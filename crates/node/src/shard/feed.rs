@@ -8,11 +8,10 @@ use ringway_config::SlowConsumer;
 use ringway_edge::{Feed, Frame, Label, Lost, Policy};
 use ringway_protocol::codec::Format;
 use ringway_protocol::frame::{Gap, GapReason, ServerFrame};
-use ringway_protocol::name::RoomName;
+use ringway_protocol::name::{Key, RoomName};
 
 use super::answers;
 use crate::encode::finished;
-use crate::room::Entry;
 use crate::tenant::TenantHere;
 
 /// What may become of a room's publications where a member is behind. None: they are never left out.
@@ -48,15 +47,15 @@ impl RoomFeed {
             .get_or_insert_with(|| Arc::new(RoomFeed { room: room.clone(), epoch, tenant: tenant.clone() }))
     }
 
-    /// The label of one of its publications; `numbered`: its offset means something.
-    pub(super) fn label(self: &Arc<Self>, policy: Policy, entry: &Entry, numbered: bool) -> Arc<Label> {
-        Arc::new(Label {
-            feed: self.clone(),
-            policy,
-            offset: numbered.then_some(entry.offset),
-            ts: entry.publication.ts,
-            key: entry.publication.key.clone(),
-        })
+    /// The label of one of its publications. `offset`: where it has one.
+    pub(super) fn label(
+        self: &Arc<Self>,
+        policy: Policy,
+        offset: Option<u64>,
+        ts: u64,
+        key: Option<&Key>,
+    ) -> Arc<Label> {
+        Arc::new(Label { feed: self.clone(), policy, offset, ts, key: key.cloned() })
     }
 }
 

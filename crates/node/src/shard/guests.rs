@@ -35,6 +35,8 @@ const BATCH_BYTES: usize = 256 * 1024;
 pub(crate) struct Membership {
     /// The server joined it, and the client hasn't yet.
     pub(crate) by_server: bool,
+    /// Another room took the place of the one that it joined: it is to be told where it is now.
+    pub(crate) moved: bool,
     /// A join that is to be answered: under this id, as `ok`; of the server's, as `joined`.
     pub(crate) answer: Option<JoinAnswer>,
 }
@@ -189,6 +191,7 @@ mod tests {
             session: None,
             echo: true,
             span: None,
+            signal: false,
         };
         Op::Publish { id: None, publication: Box::new(publication), span: tracing::Span::none() }
     }

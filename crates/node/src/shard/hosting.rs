@@ -2,11 +2,11 @@
 
 use ringway_ring::KeyHash;
 
-use super::around::{Around, Real};
+use super::around::Around;
 use super::core::SWEEPS_OF_ALL;
-use super::rooms::{Hosted, Listening, Waiting, replay};
+use super::machine::{KeptIn, Machine};
+use super::rooms::{Hosted, Listening, Waiting};
 use super::{RoomKey, Shard};
-use crate::room::Room;
 
 /// When empty rooms are to be forgotten, so many that can't be are looked at in one go.
 const PASSED_OVER: usize = 8;
@@ -24,30 +24,46 @@ impl Shard {
         let Some(tenant) = self.core.here.get(&key.tenant) else { return false };
         let class = self.core.tenants.class_of(&key.room).clone();
         let home = KeyHash::of_room(&key.tenant, &key.room);
-        let machine = Room::new(replay(&class));
-        self.rooms.insert(key.clone(), Hosted::new(home, tenant, class, machine));
+        let kept_in = KeptIn::of(&class, &self.core.tenants);
+        self.rooms.insert(key.clone(), Hosted::new(home, tenant, class, kept_in));
         true
     }
 
-    /// Lets the room decide, and follows what that means for listening.
-    pub(super) fn with_room(&mut self, key: &RoomKey, call: impl FnOnce(&mut Room<Real>, &mut Around<'_>)) {
+    /// Lets the room decide, and follows what that means for listening. It is made where it isn't here.
+    pub(super) fn with_room(&mut self, key: &RoomKey, call: impl FnOnce(&mut Machine, &mut Around<'_>)) {
         self.host(key);
+        self.in_room(key, call);
+    }
+
+    /// As [`with_room`](Self::with_room), where the room is here; else nothing.
+    pub(super) fn in_room(&mut self, key: &RoomKey, call: impl FnOnce(&mut Machine, &mut Around<'_>)) {
         let Some(hosted) = self.rooms.get_mut(key) else { return };
+        let before = hosted.machine.members();
         let (machine, mut around) = hosted.with(&mut self.core, key);
         call(machine, &mut around);
         let change = hosted.change();
-        let wanted = hosted.machine.members() > 0
-            || hosted.machine.is_holder()
-            || self.core.placement.is_mine(&key.tenant, hosted.slot);
+        let (slot, members) = (hosted.slot, hosted.machine.members());
+        let wanted = hosted.machine.is_to_be_heard(|| self.core.placement.is_mine(&key.tenant, slot));
         let listens = !matches!(hosted.listening, Listening::No);
-        let to_watch = !hosted.is_watched() && hosted.machine.keeps_publications();
+        let to_watch = !hosted.is_watched() && (members == 0 || hosted.machine.keeps_publications());
         self.rooms.note(key, change);
         if to_watch {
             self.rooms.quiet(key);
         }
+        if before != members {
+            self.members_changed(key, before, members);
+        }
         if wanted && !listens {
             self.listen(key);
         }
+    }
+
+    /// A room has other members than before.
+    pub(super) fn members_changed(&mut self, key: &RoomKey, before: usize, now: usize) {
+        let metrics = &self.core.metrics;
+        metrics.members.inc_by(now as i64 - before as i64);
+        metrics.rooms.inc_by(i64::from(now > 0) - i64::from(before > 0));
+        self.core.tallies.changed(key.clone());
     }
 
     /// Sees to it that the room is heard. Where nothing covers it yet, [`Command::Listening`](super::Command::Listening)
@@ -75,7 +91,7 @@ impl Shard {
         }
     }
 
-    pub(super) fn every_room(&mut self, call: impl Fn(&mut Room<Real>, &mut Around<'_>)) {
+    pub(super) fn every_room(&mut self, call: impl Fn(&mut Machine, &mut Around<'_>)) {
         for key in self.rooms.keys() {
             self.with_room(&key, &call);
             self.rooms.quiet(&key);
@@ -97,6 +113,10 @@ impl Shard {
                 continue;
             }
             let stays = hosted.machine.members() == 0 || hosted.machine.keeps_publications();
+            if hosted.is_needlessly_heard() {
+                hosted.listening = Listening::No;
+                self.core.interest.unwant(&hosted.tenant.group, hosted.slot, &key);
+            }
             self.rooms.note(&key, change);
             if stays {
                 self.rooms.quiet(&key);

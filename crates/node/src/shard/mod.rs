@@ -19,6 +19,10 @@
 //! | file | what the shard does there |
 //! |---|---|
 //! | `clients` | what connections want of rooms, in the order of their `guests` lanes |
+//! | `machine` | the two kinds of room, by the same names |
+//! | `durable` | what is around a durable room, and what stores send on |
+//! | `history` | pages of what durable rooms keep, and rooms that forget it |
+//! | `keeping` | what durable rooms are kept with |
 //! | `hosting` | rooms come and go; their live subjects are listened to |
 //! | `elsewhere` | what other nodes say and ask |
 //! | `configured` | rooms go by a new configuration |
@@ -38,16 +42,21 @@ mod configured;
 mod core;
 mod counting;
 mod crowd;
+mod durable;
 mod elsewhere;
 mod feed;
 mod guests;
+mod history;
 mod hosting;
+mod keeping;
+mod machine;
 mod questions;
 mod quotas;
 mod rooms;
 #[cfg(test)]
 mod scene;
 mod shed;
+mod signals;
 mod survey;
 mod tally;
 mod timers;
@@ -63,6 +72,9 @@ pub(crate) use self::answers::No;
 pub(crate) use self::command::{Command, Join, Lighten, Op, RoomKey, Shed, Weighed};
 pub(crate) use self::core::Shared;
 use self::core::{Core, SWEEP_EVERY, TALLY_EVERY, Wake};
+pub(crate) use self::keeping::Keeping;
+use self::keeping::KnownHere;
+use self::machine::Machine;
 pub(crate) use self::rooms::ROOM_WEIGHT;
 use self::rooms::{EMPTY_ROOMS, Rooms};
 use self::survey::Survey;
@@ -177,6 +189,15 @@ impl Shard {
             Command::Regranted(conn, grants) => self.regranted(&conn, &grants),
             Command::Asked(room, asked) => self.asked(&room, asked),
             Command::Answered { room, ask, result } => self.answered(&room, ask, result),
+            Command::Stored { room, store, fates } => {
+                self.in_durable(&room, |durable, around| durable.stored(around, store, fates));
+            }
+            Command::Read { room, read, result } => {
+                self.in_durable(&room, |durable, around| durable.read(around, read, result));
+            }
+            Command::Stores(known) => self.stores_known(KnownHere::new(known)),
+            Command::Paged(paged) => self.paged(*paged),
+            Command::Forgot(forgot) => self.forgot(*forgot),
             Command::Listening { room } => self.listening(&room),
             Command::Counted { room, conn, id, result } => self.counted(&room, &conn, id, &result),
             Command::Tallied { from, tallies } => {
@@ -194,7 +215,7 @@ impl Shard {
             Command::Settled => self.core.new = false,
             Command::Configured { tenants, placement } => self.configured(tenants, placement),
             Command::Link { up } => self.link(up),
-            Command::Doubt => self.every_room(|room, around| room.back_from_cut(around)),
+            Command::Doubt => self.every_room(Machine::doubt),
             // Whoever asked may be gone with the node.
             Command::Weigh { told } => drop(told.send(self.weigh())),
             Command::Survey { bars, told } => drop(told.send(self.survey(bars))),
@@ -207,9 +228,14 @@ impl Shard {
         while let Some(wake) = self.core.timers.pop(now) {
             match wake {
                 Wake::Room { room, timer } => {
-                    if self.rooms.get(&room).is_some() {
-                        self.with_room(&room, |machine, around| machine.timer(around, timer));
-                    }
+                    self.in_room(&room, |machine, around| {
+                        if let Machine::Ephemeral(room) = machine {
+                            room.timer(around, timer);
+                        }
+                    });
+                }
+                Wake::Durable { room, timer } => {
+                    self.in_durable(&room, |durable, around| durable.timer(around, timer));
                 }
                 Wake::Join { conn, room, since, last, until } => {
                     if self.core.guests.get_mut(&conn.id).is_some_and(|guest| guest.rooms.contains_key(&room))
@@ -217,6 +243,7 @@ impl Shard {
                         self.enter_listened_room(&conn, &room, since, last, until);
                     }
                 }
+                Wake::Page(wish) => self.read_page(wish),
                 Wake::Flush(conns) => self.core.flush_these(conns),
                 Wake::Tally => {
                     self.tell_tallies();
@@ -252,7 +279,7 @@ mod tests {
         let (conn, _held) = scene::connection().await;
         let room = scene::room("a");
         assert!(matches!(shard.core.guests.enter(&conn, &room, Op::Leave { id: None }), Entry::Now(_)));
-        let membership = Membership { by_server: false, answer: None };
+        let membership = Membership { by_server: false, moved: false, answer: None };
         shard.core.guests.get_mut(&conn.id).unwrap().rooms.insert(room.clone(), membership);
         let until = Instant::now();
         shard.core.timers.add(until, Wake::Join { conn, room: room.clone(), since: None, last: None, until });

@@ -8,16 +8,18 @@ use ringway_edge::Policy;
 use ringway_protocol::frame::Position;
 use ringway_ring::{KeyHash, Slot};
 
-use super::around::{Around, Real};
+use super::around::Around;
 use super::command::RoomKey;
 use super::core::Core;
 use super::feed::{self, RoomFeed};
+use super::machine::{KeptIn, Machine};
 use super::quotas::Quotas;
+use super::signals::Lately;
 use super::survey::Pace;
 use crate::conn::ConnRef;
 use crate::memory::Kept;
 use crate::placement::AtHome;
-use crate::room::{Replay, Room};
+use crate::room::Replay;
 use crate::tenant::TenantHere;
 
 /// What a room weighs beside what it keeps, in bytes: itself, its names, its places in the tables and in what is listened
@@ -46,7 +48,11 @@ pub(crate) struct Hosted {
     policy: Option<Policy>,
     /// Whose publications those of the present epoch are; made when one may have to be left out.
     feed: Option<Arc<RoomFeed>>,
-    pub(crate) machine: Room<Real>,
+    pub(crate) machine: Machine,
+    /// Where its publications are kept, if it is durable.
+    pub(super) kept_in: Option<KeptIn>,
+    /// The signals that came lately, where any did.
+    pub(super) signals: Option<Box<Lately>>,
     pub(crate) listening: Listening,
     /// What waits until the room's live subject is listened to: a join that were answered before could miss what is
     /// published in between.
@@ -98,7 +104,7 @@ impl Hosted {
         home: KeyHash,
         tenant: Arc<TenantHere>,
         class: Arc<Class>,
-        machine: Room<Real>,
+        kept_in: Option<KeptIn>,
     ) -> Self {
         Hosted {
             slot: home.slot(),
@@ -108,9 +114,11 @@ impl Hosted {
             tenant,
             policy: feed::policy(class.slow_consumer),
             quotas: Quotas::of(&class),
+            machine: Machine::new(&class, kept_in.as_ref()),
+            kept_in,
             class,
             feed: None,
-            machine,
+            signals: None,
             listening: Listening::No,
             waiting: Vec::new(),
             watched: false,
@@ -133,8 +141,18 @@ impl Hosted {
         // Over how many nodes it is spread, its class says.
         self.at_home = AtHome::default();
         self.quotas = Quotas::change(self.quotas.take(), &class);
-        self.machine.set_replay(replay(&class), crate::clock::wall_ms());
+        if let Machine::Ephemeral(room) = &mut self.machine {
+            room.set_replay(replay(&class), crate::clock::wall_ms());
+        }
         self.class = class;
+    }
+
+    /// Its publications are kept elsewhere from now on, or not any more: another room takes its place, and what was there
+    /// comes back.
+    pub(super) fn begin_anew(&mut self, kept_in: Option<KeptIn>) -> Machine {
+        self.kept_in = kept_in;
+        self.feed = None;
+        std::mem::replace(&mut self.machine, Machine::new(&self.class, self.kept_in.as_ref()))
     }
 
     /// The room, and what is around it for the length of a call. [`Rooms::note`] is to hear what
@@ -143,17 +161,18 @@ impl Hosted {
         &'a mut self,
         core: &'a mut Core,
         key: &'a RoomKey,
-    ) -> (&'a mut Room<Real>, Around<'a>) {
-        let Hosted { slot, home, at_home, tenant, class, policy, feed, machine, .. } = self;
+    ) -> (&'a mut Machine, Around<'a>) {
+        let Hosted { slot, home, at_home, tenant, class, kept_in, policy, feed, machine, .. } = self;
         let (slot, home, policy) = (*slot, *home, *policy);
-        (machine, Around { core, key, slot, home, at_home, tenant, class, policy, feed })
+        let kept_in = kept_in.as_ref();
+        (machine, Around { core, key, slot, home, at_home, tenant, class, kept_in, policy, feed })
     }
 
     /// What the last call has changed.
     pub(crate) fn change(&mut self) -> Change {
         let is = self.machine.kept_bytes();
         let was = std::mem::replace(&mut self.kept, is);
-        let empty = self.machine.members() == 0 && !self.machine.keeps_publications();
+        let empty = self.machine.is_empty();
         Change { was, is, emptied: (empty != self.emptied.is_some()).then_some(empty) }
     }
 
@@ -169,6 +188,12 @@ impl Hosted {
 
     pub(crate) fn is_watched(&self) -> bool {
         self.watched
+    }
+
+    /// It is listened to, though it has had no members for a while: others may still publish to it here.
+    pub(super) fn is_needlessly_heard(&self) -> bool {
+        let needless = matches!(&self.machine, Machine::Durable(room) if room.is_apart());
+        needless && self.waiting.is_empty() && self.listening.is_yes()
     }
 
     /// Nobody waits for anything of it.
@@ -193,7 +218,7 @@ pub(crate) struct Rooms {
     watched: VecDeque<RoomKey>,
     /// Rooms by when they became empty; with an older number than the room's own, it isn't so any more.
     emptied: VecDeque<(RoomKey, u64)>,
-    /// How many are empty: without members, and without publications that they keep.
+    /// How many are empty: without members, and without publications that they keep, or that are on their way to a store.
     empty: usize,
     /// And how many may be.
     most_empty: usize,
@@ -347,8 +372,6 @@ impl Rooms {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn key(number: u64) -> RoomKey {
@@ -357,9 +380,8 @@ mod tests {
 
     fn hosted() -> Hosted {
         let class = Arc::new(Class::everything());
-        let machine = Room::new(Replay { messages: 10, age: Duration::from_secs(30), by_key: false });
         let home = KeyHash::of_room(&key(0).tenant, &key(0).room);
-        Hosted::new(home, TenantHere::for_test("acme"), class, machine)
+        Hosted::new(home, TenantHere::for_test("acme"), class, None)
     }
 
     #[test]

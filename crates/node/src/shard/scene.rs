@@ -41,6 +41,7 @@ pub(super) fn shard() -> (Shard, Arc<Kept>) {
         live_count: crate::live_count::LiveCount::default(),
         started: Instant::now(),
         interest: Arc::new(interest),
+        keeping: None,
     };
     let kept = Arc::<Kept>::default();
     (Shard::new(shared, placement, false, kept.clone()).0, kept)

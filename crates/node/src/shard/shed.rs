@@ -20,7 +20,7 @@ impl Shard {
         let larger: Vec<RoomKey> = larger.map(|(key, _)| key.clone()).collect();
         for key in &larger {
             let Some(hosted) = self.rooms.get_mut(key) else { continue };
-            hosted.machine.shed_replay(level);
+            hosted.machine.shed(level);
             let change = hosted.change();
             self.rooms.note(key, change);
             self.rooms.quiet(key);

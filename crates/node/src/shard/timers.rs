@@ -5,6 +5,9 @@ use std::collections::BinaryHeap;
 
 use tokio::time::Instant;
 
+/// Space for so many is kept in any case.
+const KEPT: usize = 4_096;
+
 /// Things to do at given moments, earliest first; of one moment, in the order they were asked for.
 #[derive(Debug)]
 pub(crate) struct Timers<T> {
@@ -42,7 +45,19 @@ impl<T> Timers<T> {
             return None;
         }
         let Reverse(due) = self.heap.pop()?;
-        self.what.remove(&due.number)
+        let what = self.what.remove(&due.number);
+        self.give_back();
+        what
+    }
+
+    /// A million rooms that were published to within half a minute have a timer or two each: the space of so many isn't kept
+    /// once they are over.
+    fn give_back(&mut self) {
+        let waiting = self.heap.len();
+        if self.heap.capacity() > KEPT.max(8 * waiting) {
+            self.heap.shrink_to(2 * waiting);
+            self.what.shrink_to(2 * waiting);
+        }
     }
 }
 
@@ -67,5 +82,19 @@ mod tests {
         assert_eq!(due, ["a", "b", "c"]);
         assert_eq!(timers.next(), Some(at(50)));
         assert_eq!(timers.pop(at(49)), None);
+    }
+
+    #[test]
+    fn the_space_of_very_many_is_given_back() {
+        let start = Instant::now();
+        let mut timers = Timers::new();
+        for number in 0..100_000_u64 {
+            timers.add(start, number);
+        }
+        for number in 0..99_000 {
+            assert_eq!(timers.pop(start), Some(number));
+        }
+        assert!(timers.heap.capacity() < 10_000 && timers.what.capacity() < 20_000);
+        assert_eq!(timers.pop(start), Some(99_000));
     }
 }

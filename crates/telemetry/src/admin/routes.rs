@@ -8,6 +8,7 @@ use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use serde_json::json;
 
+use super::checks::Failure;
 use super::server::AdminParts;
 use crate::metrics;
 
@@ -25,15 +26,22 @@ pub(super) fn router(parts: AdminParts) -> Router {
 }
 
 async fn ready(State(checks): State<super::Checks>) -> Response {
-    let failures = checks.failures();
+    let (failures, notices) = (checks.failures(), checks.notices());
     if failures.is_empty() {
-        return "ready\n".into_response();
+        // A line each: whoever only looks at the status needn't read them.
+        let notices = notices.iter().map(|notice| format!("{}: {}\n", notice.check, notice.reason));
+        return format!("ready\n{}", notices.collect::<String>()).into_response();
     }
-    let reasons: Vec<_> =
-        failures.iter().map(|failure| json!({ "check": failure.check, "reason": failure.reason })).collect();
+    let told = |all: &[Failure]| -> Vec<_> {
+        all.iter().map(|one| json!({ "check": one.check, "reason": one.reason })).collect()
+    };
     let detail = failures.iter().map(|failure| format!("{}: {}", failure.check, failure.reason));
     let detail = detail.collect::<Vec<_>>().join("; ");
-    problem(StatusCode::SERVICE_UNAVAILABLE, "unavailable", json!({ "detail": detail, "problems": reasons }))
+    let mut more = json!({ "detail": detail, "problems": told(&failures) });
+    if !notices.is_empty() {
+        more["notices"] = told(&notices).into();
+    }
+    problem(StatusCode::SERVICE_UNAVAILABLE, "unavailable", more)
 }
 
 async fn show(State(metrics): State<crate::Metrics>) -> Response {

@@ -1,6 +1,6 @@
 //! The room's protocol, run through seeded schedules of faults: 3 to 8 nodes, a gateway, 2 to 5 sessions, one room.
 //!
-//! `dice` is chance; `world` has time, nodes and views, `network` what passes between them, `around` what each room
+//! Chance is `crate::dice`; `world` has time, nodes and views, `network` what passes between them, `around` what each room
 //! sees of it, `clients` sessions and publications; `faults` is what goes wrong, `schedule` what happens when, `checks`
 //! what must hold, and `trace` prints it; `pools` moves the tenant. To see one schedule: `RINGWAY_SEED=77 cargo test -p ringway-node one_schedule -- --nocapture`
 //! (`RINGWAY_VARIANT=harsh`); to run others: `RINGWAY_SEEDS=30000..40000 cargo test -p ringway-node many_schedules --
@@ -10,7 +10,6 @@
 mod around;
 mod checks;
 mod clients;
-mod dice;
 mod faults;
 mod network;
 mod pools;

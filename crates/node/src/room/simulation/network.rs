@@ -77,6 +77,7 @@ impl World {
             LiveBody::Publication { epoch, offset, .. }
             | LiveBody::Unread { epoch, offset, .. }
             | LiveBody::Mark { epoch, offset } => (*epoch, *offset),
+            body => unreachable!("an ephemeral room never says {body:?}"),
         };
         if let Some(room) = &self.parties[to].room {
             let holders = room.is_holder() && room.epoch == Some(epoch) && offset > room.log.number();

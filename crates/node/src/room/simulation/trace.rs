@@ -55,6 +55,7 @@ pub(super) fn show_live(body: &LiveBody) -> String {
         }
         LiveBody::Unread { epoch, offset, .. } => format!("{} {offset} unread", show_epoch(*epoch)),
         LiveBody::Mark { epoch, offset } => format!("{} {offset} mark", show_epoch(*epoch)),
+        body => unreachable!("an ephemeral room never says {body:?}"),
     }
 }
 

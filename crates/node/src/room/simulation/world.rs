@@ -14,10 +14,10 @@ use ringway_ring::NodeId;
 use super::super::{AskId, Handles, Member, Replay, Room, Standing};
 use super::around::Around;
 use super::checks::{Ledger, Session};
-use super::dice::{Dice, mix};
 use super::network::Asked;
 use super::pools::Pools;
 use super::{Broken, Variant};
+use crate::dice::{Dice, mix};
 
 /// Microseconds since the schedule began.
 pub(super) type Time = u64;
@@ -393,6 +393,7 @@ pub(super) fn publication(id: usize, ts: Time) -> Publication {
         session: None,
         echo: true,
         span: None,
+        signal: false,
     }
 }
 

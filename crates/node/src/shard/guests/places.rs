@@ -157,7 +157,7 @@ mod tests {
     }
 
     fn member() -> Membership {
-        Membership { by_server: true, answer: None }
+        Membership { by_server: true, moved: false, answer: None }
     }
 
     fn names(places: &Places) -> Vec<&str> {

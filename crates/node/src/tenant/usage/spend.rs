@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use ringway_backplane::message::{Answer, Published};
+use ringway_backplane::message::{Answer, Fate, Published};
 use ringway_config::Quota;
 use ringway_limits::Bucket;
 
@@ -42,8 +42,16 @@ impl TooMuch {
 
     /// What another node, or a gateway, is answered, where so many were published before.
     pub(crate) fn answer(self, published: Vec<Published>) -> Answer {
-        let retry_ms = self.retry.map(|retry| u64::try_from(retry.as_millis()).unwrap_or(u64::MAX));
-        Answer::Limited { published, retry_ms }
+        Answer::Limited { published, retry_ms: self.retry_ms() }
+    }
+
+    /// The same of a durable room, behind what became of those before.
+    pub(crate) fn fate(self) -> Fate {
+        Fate::Limited { retry_ms: self.retry_ms() }
+    }
+
+    fn retry_ms(self) -> Option<u64> {
+        self.retry.map(|retry| u64::try_from(retry.as_millis()).unwrap_or(u64::MAX))
     }
 }
 
