@@ -1,10 +1,14 @@
-"""Follows a Ringway room, every message once and in order, through cuts: python resume.py ws://127.0.0.1:8080 lobby"""
+"""Follows a Ringway room, every message once and in order, through cuts: python resume.py ws://127.0.0.1:8080 lobby
+With a file as third argument it writes there, and goes on where that ends when it is started again."""
 import asyncio, json, random, re, sys, time
 from urllib.parse import quote
 from websockets import ConnectionClosed, WebSocketException, connect
 
-async def follow(url, room):
-    position, session, attempt = None, [], 0
+async def follow(url, room, file=None):
+    out = open(file, "a+") if file else sys.stdout
+    lines = out.seek(0) or out.readlines() if file else []
+    position = {key: json.loads(lines[-1])[key] for key in ("epoch", "offset", "ts")} if lines else None
+    session, attempt = [], 0
     while True:
         began, patience, joined = time.monotonic(), 35, False
         try:
@@ -18,14 +22,13 @@ async def follow(url, room):
                             sys.exit(f"refused: {frame['code']}")
                         raise TimeoutError(f"retry={frame['retry']}")
                     joined = joined or frame["t"] == "ok"  # what comes before the answer to our join comes again
-                    if joined and frame["t"] == "msg" and frame.get("room") == room:
-                        print(json.dumps({key: frame.get(key) for key in ("offset", "user", "data")}), flush=True)
                     place = frame.get("result", frame)  # a message's offset counts in the epoch that we are in
                     epoch = place.get("epoch", position and position["epoch"])
                     if joined and epoch and "offset" in place and frame["t"] in ("ok", "msg", "gap"):
-                        if position and epoch != position["epoch"]:
-                            print(json.dumps({"new_epoch": epoch}), flush=True)
                         position = {"epoch": epoch, "offset": place["offset"], "ts": place.get("ts")}
+                    if joined and frame["t"] in ("ok", "msg", "gap"):
+                        more = {key: place[key] for key in ("resumed", "reason", "user", "data") if key in place}
+                        print(json.dumps({"t": frame["t"], **(position or {}), **more}), file=out, flush=True)
         except (OSError, TimeoutError, WebSocketException) as cut:
             code = cut.rcvd.code if isinstance(cut, ConnectionClosed) and cut.rcvd else 1006
             if code in (1000, 1002, 1003, 1007) or 4000 <= code < 4500:
@@ -36,4 +39,4 @@ async def follow(url, room):
             attempt += 1
 
 if __name__ == "__main__":
-    asyncio.run(follow(*sys.argv[1:3]))
+    asyncio.run(follow(*sys.argv[1:4]))

@@ -34,8 +34,13 @@ const refusal = ({ code, message }) => Object.assign(new Error(message ? `${code
 /** Our place in a room, by the resume rule. `message` and `gap` say whether the frame is news to the application. */
 export class Position {
   at; // { epoch, offset, ts }: what a join's `since` wants back
-  seen = -1; // the greatest offset handed on in this epoch: what isn't above it is a duplicate
-  answered({ epoch, offset, ts, newest, resumed }) {
+  seen = -1; // the greatest offset handed on in this epoch
+  floor = -1; // what that was when the join was answered: what isn't above it is a duplicate
+  answered(result) {
+    this.place(result);
+    this.floor = this.seen;
+  }
+  place({ epoch, offset, ts, newest, resumed }) {
     if (epoch === undefined) return; // the room's holder wasn't reached: ours stays, a `gap` brings another
     const same = this.at?.epoch === epoch;
     if (same && resumed && offset <= this.at.offset) return; // the old connection brought us further meanwhile
@@ -44,13 +49,13 @@ export class Position {
   }
   message({ offset, ts }) {
     if (offset === undefined || !this.at) return true; // not part of a history, or we don't know of which
-    if (offset <= this.seen) return false;
-    this.seen = offset;
-    this.at = { epoch: this.at.epoch, offset, ts };
+    if (offset <= this.floor) return false;
+    this.seen = Math.max(this.seen, offset);
+    if (offset > this.at.offset) this.at = { epoch: this.at.epoch, offset, ts };
     return true;
   }
   gap({ epoch, offset, ts, reason }) {
-    if (this.at?.epoch !== epoch) this.seen = -1;
+    if (this.at?.epoch !== epoch) this.seen = this.floor = -1;
     else if (offset <= this.at.offset) return reason === 'truncated'; // else it tells of nothing that we miss
     this.at = { epoch, offset, ts };
     return true;
@@ -83,6 +88,8 @@ class Room extends Emitter {
   }
   publish = (data, options) => this.client.publish(this.name, data, options);
   members = options => this.client.request({ t: 'members', room: this.name, ...options });
+  /** A page of a durable room's history: `{ messages, more, oldest, newest, epoch }`. Options: `after`, `before`, `limit`. */
+  history = options => this.client.request({ t: 'history', room: this.name, ...options });
   leave = () => this.client.rooms.get(this.name) === this && this.client.forget(this, { code: 'left' });
   answered(link, result) {
     if (this.link?.number > link.number) return; // a newer connection answered already
@@ -170,13 +177,15 @@ class Client extends Emitter {
       const settle = answer => {
         clearTimeout(timer);
         this.waiting.delete(id);
-        answer.t === 'ok' ? resolve(answer.result ?? {}) : reject(refusal(answer));
+        const lines = frame.t === 'history' && { messages: asked.lines };
+        answer.t === 'ok' ? resolve({ ...lines, ...answer.result }) : reject(refusal(answer));
       };
+      const asked = { frame: { ...frame, id }, size, settle, lines: [] };
       const timer = setTimeout(settle, ANSWER_WITHIN, { code: 'timeout', message: 'the outcome is unknown' });
       if (this.state === 'closed') return settle({ code: 'closed' });
       if (this.waiting.size >= MOST_WAITING) return settle({ code: 'busy' });
       if (size > (this.hello?.limits.frame ?? 65_536)) return settle({ code: 'too_big' });
-      this.waiting.set(id, { frame: { ...frame, id }, size, settle });
+      this.waiting.set(id, asked);
       this.current?.send({ ...frame, id });
     });
   }
@@ -213,7 +222,10 @@ class Client extends Emitter {
     this.current?.end();
     clearTimeout(link.moving);
     [this.current, this.next] = [link, null];
-    for (const { frame } of this.waiting.values()) link.send(frame);
+    for (const asked of this.waiting.values()) {
+      asked.lines = []; // a page begins anew
+      link.send(asked.frame);
+    }
     if (link.leaving) this.dialLater(Math.max(0, link.leaving - performance.now()));
   }
   lost(link, code, reason) {
@@ -245,7 +257,9 @@ class Client extends Emitter {
       Object.assign(link, { hello: frame, standing: performance.now(), patience: frame.ping * 1_000 + GRACE });
       this.emit('hello', frame);
       this.become('open', frame);
-    } else if (frame.t === 'msg' && frame.id === undefined) { // with an id: a line of a history page
+    } else if (frame.t === 'msg' && frame.id !== undefined) { // a line of a history page
+      if (link === this.current) this.waiting.get(frame.id)?.lines.push(frame);
+    } else if (frame.t === 'msg') {
       if (frame.room === undefined) link === this.personal && this.emit('msg', frame);
       else if (mine && room.position.message(frame)) room.emit('msg', frame);
     } else if (frame.t === 'gap' || frame.t === 'presence') {

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use ringway_protocol::PoolId;
+use ringway_protocol::frame::Position;
+use ringway_protocol::{GroupId, PoolId, StoreName};
 use ringway_ring::{MAX_WEIGHT, NodeId};
 use url::Url;
 
@@ -54,6 +55,12 @@ pub(crate) enum Command {
         after_help = "Example:\n  ringway ring plan --add n4\n  ringway ring plan --add n4=2 --remove n1 --pool acme"
     )]
     Ring(Ring),
+    /// Change a store's streams
+    #[command(
+        subcommand,
+        after_help = "Example:\n  ringway store split shared chat --into 4 --config /etc/ringway.toml"
+    )]
+    Store(Store),
     /// Mint a token, signed with HS256
     #[command(
         after_help = "Example:\n  ringway token --secret file:/etc/ringway/acme.key --tenant acme --user ann --rooms 'board.**' --ttl 8h"
@@ -161,6 +168,32 @@ pub(crate) struct Weighed {
     pub(crate) weight: Option<u8>,
 }
 
+#[derive(Debug, Subcommand)]
+pub(crate) enum Store {
+    /// Split a store's streams, while all goes on: every offset is kept
+    #[command(
+        long_about = "Split a store's streams, while all goes on: every offset is kept.\n\nRooms that move are closed for some \
+                      tenths of a second, a part of them at a time. Ended half-way, the same command goes on with it. The \
+                      store's limit in bytes holds for each of its streams.",
+        after_help = "Example:\n  ringway store split shared chat --into 4 --config /etc/ringway.toml"
+    )]
+    Split(StoreSplit),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StoreSplit {
+    /// The group: by default it has the name of its tenants' pool
+    pub(crate) group: GroupId,
+    /// The store
+    pub(crate) store: StoreName,
+    /// How many streams it has at the end, 1 to 64
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=64))]
+    pub(crate) into: u8,
+    /// The configuration: its NATS has the streams
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: PathBuf,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct Token {
     /// The secret: `file:PATH`, `env:NAME`, or as it is
@@ -205,6 +238,9 @@ pub(crate) struct Sub {
     /// Begin with the newest N publications of each room
     #[arg(long, value_name = "N")]
     pub(crate) last: Option<u32>,
+    /// Go on behind a position of the room, of which there is one then: what was missed comes first
+    #[arg(long, value_name = "EPOCH:OFFSET[:TS]", value_parser = position)]
+    pub(crate) since: Option<Position>,
 }
 
 #[derive(Debug, Args)]
@@ -215,10 +251,28 @@ pub(crate) struct Pub {
     pub(crate) room: String,
     /// What to publish: JSON where it parses, else a string. `-`: every line of standard input
     pub(crate) data: String,
+    /// In a durable room: a passing signal, not stored
+    #[arg(long)]
+    pub(crate) signal: bool,
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|error| format!("{error}; right would be 90s, 15m or 8h"))
+}
+
+fn position(text: &str) -> Result<Position, String> {
+    let wrong = || "a position is EPOCH:OFFSET, or EPOCH:OFFSET:TS, as a message's room has it".to_owned();
+    let mut parts = text.split(':');
+    let (Some(epoch), Some(offset), ts, None) = (parts.next(), parts.next(), parts.next(), parts.next())
+    else {
+        return Err(wrong());
+    };
+    let number = |text: &str| text.parse::<u64>().map_err(|_| wrong());
+    Ok(Position {
+        epoch: epoch.parse().map_err(|_| wrong())?,
+        offset: number(offset)?,
+        ts: ts.map(number).transpose()?,
+    })
 }
 
 /// Between two looks; more often would be a load of its own.
@@ -255,6 +309,16 @@ mod tests {
             let name = sub.get_name().to_owned();
             let help = sub.render_long_help().to_string();
             assert!(help.contains(&format!("ringway {name}")), "{name} has no example: {help}");
+        }
+    }
+
+    #[test]
+    fn a_position_is_read_whole() {
+        let read = |text| position(text).map(|read| (read.epoch.to_string(), read.offset, read.ts));
+        assert_eq!(read("e-1:7"), Ok(("e-1".to_owned(), 7, None)));
+        assert_eq!(read("e-1:0:9"), Ok(("e-1".to_owned(), 0, Some(9))));
+        for wrong in ["", "e", "e:", ":7", "e:-1", "e:7:", "e:7:8:9", "e_:7"] {
+            assert!(read(wrong).is_err(), "{wrong}");
         }
     }
 

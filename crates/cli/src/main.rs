@@ -38,6 +38,7 @@ fn main() -> ExitCode {
         Command::Locate(args) => commands::locate::run(&args),
         Command::Top(args) => commands::top::run(&args),
         Command::Ring(args) => commands::ring::run(&args),
+        Command::Store(args) => commands::store::run(&args),
         Command::Token(args) => commands::token::run(&args),
         Command::Sub(args) => commands::sub::run(&args),
         Command::Pub(args) => commands::publish::run(&args),

@@ -1,5 +1,5 @@
-//! The calls over HTTP: publish to a room, a user or everyone; where a room lives; how many are in
-//! it. Nothing is tried again here: whoever calls knows best.
+//! The calls over HTTP: publish to a room, a user or everyone; what a durable room keeps; where a
+//! room lives; how many are in it. Nothing is tried again here: whoever calls knows best.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,10 +7,13 @@ use std::time::Duration;
 
 use reqwest::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use reqwest::{Method, RequestBuilder};
-use ringway_protocol::frame::{MembersResult, PubResult};
-use ringway_protocol::{Code, ConnId, EpochName, Key, Payload, RoomName, TenantId, UserId};
+use ringway_protocol::frame::{HistoryResult, MembersResult, Msg, PubResult};
+use ringway_protocol::{
+    Code, ConnId, EpochName, Format, Key, Payload, RoomName, ServerFrame, TenantId, UserId, decode_server,
+};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
 
 use crate::connect::Problem;
 use crate::endpoint::Endpoint;
@@ -53,6 +56,19 @@ impl From<Payload> for PublishHttp {
     fn from(data: Payload) -> Self {
         Self { data, event: None, key: None, mid: None, store: true, exclude: None }
     }
+}
+
+/// Which page of a room's history.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PageHttp {
+    /// Oldest first, from behind this offset.
+    pub after: Option<u64>,
+    /// Newest first, from before this offset; neither: from the newest.
+    pub before: Option<u64>,
+    /// How many at most, 1 to 1,000; none: 100.
+    pub limit: Option<u32>,
+    /// The epoch that the offsets are of; none: the present one.
+    pub epoch: Option<EpochName>,
 }
 
 /// Where a room, or a user's connection without a home room, lives.
@@ -199,6 +215,50 @@ impl Http {
         Ok(PubResult { offset, epoch, duplicate, local })
     }
 
+    /// A page of what a durable room keeps, in the order asked for, and what the server says of it.
+    ///
+    /// # Errors
+    /// Where it is refused, or the server wasn't reached.
+    pub async fn history(
+        &self,
+        room: &RoomName,
+        page: &PageHttp,
+    ) -> Result<(Vec<Msg>, HistoryResult), HttpError> {
+        #[derive(Deserialize)]
+        struct Answer {
+            epoch: EpochName,
+            messages: Vec<Box<RawValue>>,
+            #[serde(default)]
+            more: bool,
+            oldest: Option<u64>,
+            newest: Option<u64>,
+        }
+        let PageHttp { after, before, limit, epoch } = page;
+        let [after, before, limit] =
+            [*after, *before, limit.map(u64::from)].map(|number| number.map(|n| n.to_string()));
+        let epoch = epoch.as_ref().map(|epoch| epoch.as_str());
+        let given = [("after", &after), ("before", &before), ("limit", &limit)];
+        let given = given.into_iter().filter_map(|(name, value)| Some((name, value.as_deref()?)));
+        let query: Vec<_> =
+            [("room", room.as_str())].into_iter().chain(given).chain(epoch.map(|e| ("epoch", e))).collect();
+        let Answer { epoch, messages, more, oldest, newest } =
+            answer(self.call(Method::GET, "/v1/messages", &query)).await?;
+        let lines = messages.iter().map(|message| line(room, message)).collect::<Result<_, _>>()?;
+        Ok((lines, HistoryResult { epoch: Some(epoch), more, oldest, newest }))
+    }
+
+    /// Has a durable room forget all that it keeps.
+    ///
+    /// # Errors
+    /// Where it is refused, or the server wasn't reached. After an [`HttpError::Transport`] it may
+    /// have been done.
+    pub async fn forget(&self, room: &RoomName) -> Result<(), HttpError> {
+        #[derive(Deserialize)]
+        struct Answer {}
+        let Answer {} = answer(self.call(Method::DELETE, "/v1/messages", &[("room", room.as_str())])).await?;
+        Ok(())
+    }
+
     /// Where a room lives; without one, where the caller's connection would.
     ///
     /// # Errors
@@ -235,6 +295,17 @@ impl Http {
             Some(bearer) => call.bearer_auth(bearer),
             None => call,
         }
+    }
+}
+
+/// A message of a page: a `msg` frame without its type and room.
+fn line(room: &RoomName, message: &RawValue) -> Result<Msg, HttpError> {
+    let bad = |error: &dyn fmt::Display| HttpError::Transport(format!("a message of the answer: {error}"));
+    let fields = message.get().strip_prefix('{').ok_or_else(|| bad(&"not an object"))?;
+    match decode_server(Format::Json, format!("{{\"t\":\"msg\",{fields}").as_bytes()) {
+        Ok(Some(ServerFrame::Msg(msg))) => Ok(Msg { room: Some(room.clone()), ..msg }),
+        Ok(_) => Err(bad(&"another frame")),
+        Err(error) => Err(bad(&error)),
     }
 }
 

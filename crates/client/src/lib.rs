@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`Connection`] | one WebSocket: frames out and in, and raw messages; decides nothing |
 //! | [`Client`] | one client across its reconnects: joins, resumes, hands over, repeats what wasn't answered |
-//! | [`Http`] | publish, locate and members over HTTP |
+//! | [`Http`] | publish, history, locate and members over HTTP |
 //! | [`Track`], [`Backoff`] | the resume rule and the back-off as values, for who writes a client of their own |
 //!
 //! What is decided (`machine`: which connection counts, what is sent again, when to come back) is
@@ -28,7 +28,7 @@ pub use connect::{ConnectError, ConnectOptions, Secrets};
 pub use connection::{Closed, Connection, Reader, ReceiveError, Writer};
 pub use endpoint::{Endpoint, EndpointError};
 pub use event::{Event, JoinOptions, RequestError, State};
-pub use http::{Http, HttpError, Located, PublishHttp, To};
+pub use http::{Http, HttpError, Located, PageHttp, PublishHttp, To};
 pub use tokio_tungstenite::tungstenite::Message;
 pub use track::Track;
 

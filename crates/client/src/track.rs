@@ -6,19 +6,24 @@ use ringway_protocol::frame::{Gap, GapReason, JoinResult, Msg, Position};
 /// Where a client is in one room.
 ///
 /// The position is that of the join's result, then of each message without an id that has an
-/// offset, then of a gap. A result without one leaves it as it was. What isn't above the greatest
-/// offset that was handed on in this epoch is a duplicate: a new connection, during a hand-over,
-/// repeats what the old one brought meanwhile.
+/// offset above it, then of a gap. A result without one leaves it as it was. What isn't above the
+/// greatest offset that was handed on in this epoch before the room's join was answered is a
+/// duplicate: a new connection, during a hand-over, repeats what the old one brought meanwhile.
+/// Within a connection nothing comes twice, but in a durable room that keeps the newest of each key
+/// a value may come behind a greater offset of another key.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Track {
     position: Option<Position>,
+    /// The greatest offset that was handed on.
     seen: Option<u64>,
+    /// What that was when the join was answered.
+    floor: Option<u64>,
 }
 
 impl Track {
     /// Begins at a position that was kept from before, or nowhere.
     pub fn at(position: Option<Position>) -> Self {
-        Self { position, seen: None }
+        Self { position, ..Self::default() }
     }
 
     /// What a join's `since` asks with.
@@ -28,6 +33,11 @@ impl Track {
 
     /// A join was answered.
     pub fn answered(&mut self, result: &JoinResult) {
+        self.place(result);
+        self.floor = self.seen;
+    }
+
+    fn place(&mut self, result: &JoinResult) {
         let (Some(epoch), Some(offset)) = (&result.epoch, result.offset) else { return };
         if let Some(ours) = self.position.as_ref().filter(|ours| ours.epoch == *epoch) {
             if result.resumed == Some(true) && offset <= ours.offset {
@@ -48,11 +58,13 @@ impl Track {
         let (Some(offset), None, Some(position)) = (msg.offset, msg.id, &mut self.position) else {
             return true;
         };
-        if self.seen.is_some_and(|seen| offset <= seen) {
+        if self.floor.is_some_and(|floor| offset <= floor) {
             return false;
         }
-        self.seen = Some(offset);
-        (position.offset, position.ts) = (offset, msg.ts);
+        self.seen = self.seen.max(Some(offset));
+        if offset > position.offset {
+            (position.offset, position.ts) = (offset, msg.ts);
+        }
         true
     }
 
@@ -65,7 +77,7 @@ impl Track {
                 return gap.reason == GapReason::Truncated;
             }
             Some(ours) if ours.epoch == gap.epoch => {}
-            _ => self.seen = None,
+            _ => (self.seen, self.floor) = (None, None),
         }
         self.position = Some(Position { epoch: gap.epoch.clone(), offset: gap.offset, ts: gap.ts });
         true
@@ -164,6 +176,19 @@ mod tests {
         assert!(!track.gap(&gap(GapReason::Backplane, "e", 15)), "what it misses, we have");
         assert!(track.gap(&gap(GapReason::Truncated, "e", 15)), "that it was forgotten is news");
         assert!(track.message(&msg(Some(16))));
+    }
+
+    #[test]
+    fn a_value_that_was_held_up_is_new_and_moves_nothing() {
+        let mut track = Track::default();
+        track.answered(&answer("e", 10, 10, None));
+        assert!(track.message(&msg(Some(15))));
+        assert!(track.message(&msg(Some(12))), "of another key");
+        assert_eq!(track.position(), Some(&position("e", 15)));
+        track.answered(&answer("e", 15, 17, Some(true)));
+        assert!(!track.message(&msg(Some(14))) && track.message(&msg(Some(17))));
+        assert!(track.message(&msg(Some(16))));
+        assert_eq!(track.position(), Some(&position("e", 17)));
     }
 
     #[test]

@@ -5,7 +5,7 @@ mod scripted;
 
 use std::time::Duration;
 
-use ringway_client::{Http, HttpError, PublishHttp, To};
+use ringway_client::{Http, HttpError, PageHttp, PublishHttp, To};
 use ringway_protocol::{Code, Format, Payload};
 use scripted::{Server, room, soon, text};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -82,6 +82,44 @@ async fn publish_locate_and_members() {
     let (_, members) = tokio::join!(one(&server, &counts), http.members(&room));
     let members = members.unwrap();
     assert_eq!((members.count, members.users), (Some(3), Some(2)));
+}
+
+#[tokio::test]
+async fn a_page_of_history_and_a_room_that_forgets() {
+    let server = Server::start(Format::Json).await;
+    let http = Http::new(server.options().connect.endpoint, None).unwrap();
+    let page = r#"{"epoch":"e-1","messages":[
+        {"offset":9,"ts":99,"user":"u1","key":"k","mid":"m","data":{"x":1.0}}, { "offset":4,"ts":44,"b64":"AP8=" }
+    ],"more":true,"oldest":2,"newest":9}"#;
+    let page = answer("200 OK", "", page);
+    let wanted = PageHttp {
+        before: Some(10),
+        limit: Some(2),
+        epoch: Some("e-1".parse().unwrap()),
+        ..PageHttp::default()
+    };
+    let (a, any) = (room("a"), PageHttp::default());
+    let (request, told) = tokio::join!(one(&server, &page), http.history(&a, &wanted));
+    assert!(request.starts_with("GET /v1/messages?room=a&before=10&limit=2&epoch=e-1 "), "{request}");
+    let (lines, result) = told.unwrap();
+    assert_eq!((result.more, result.oldest, result.newest), (true, Some(2), Some(9)));
+    assert_eq!(
+        lines.iter().map(|line| (line.offset, line.ts)).collect::<Vec<_>>(),
+        [(Some(9), Some(99)), (Some(4), Some(44))]
+    );
+    assert_eq!(lines[0].data, Payload::from_json(br#"{"x":1.0}"#).unwrap());
+    assert_eq!(lines[1].data.bytes().unwrap()[..], [0, 255]);
+    assert!(lines.iter().all(|line| line.room.as_ref() == Some(&a) && line.id.is_none()));
+    let empty = answer("200 OK", "", r#"{"epoch":"e-1","messages":[],"more":false}"#);
+    let (_, told) = tokio::join!(one(&server, &empty), http.history(&a, &any));
+    assert!(told.unwrap().0.is_empty());
+    let odd = answer("200 OK", "", r#"{"epoch":"e-1","messages":[{"offset":-1}]}"#);
+    let (_, told) = tokio::join!(one(&server, &odd), http.history(&a, &any));
+    assert!(matches!(told, Err(HttpError::Transport(_))));
+    let done = answer("200 OK", "", "{}");
+    let (request, told) = tokio::join!(one(&server, &done), http.forget(&a));
+    told.unwrap();
+    assert!(request.starts_with("DELETE /v1/messages?room=a "), "{request}");
 }
 
 #[tokio::test]

@@ -87,6 +87,11 @@ impl Directory {
         home.map_or(1, |room| self.tenants.class_of(room).spread_at_least())
     }
 
+    /// Whether a room's publications are kept in a store.
+    pub(crate) fn is_durable(&self, room: &RoomName) -> bool {
+        self.tenants.class_of(room).store.is_some()
+    }
+
     /// The client who shows this token; where authentication is off, whoever the query says. `now` is in seconds since
     /// 1970.
     pub(crate) fn client(&self, token: Option<&str>, query: &Query, now: u64) -> Result<Client, Problem> {

@@ -548,7 +548,7 @@ async fn pages_of_the_tenants_origins_may_call() {
         (answer.status, answer.header("access-control-allow-origin")),
         (204, Some("https://a.example"))
     );
-    assert_eq!(answer.header("access-control-allow-methods"), Some("POST, OPTIONS"));
+    assert_eq!(answer.header("access-control-allow-methods"), Some("GET, POST, DELETE, OPTIONS"));
     assert!(answer.header("access-control-allow-headers").is_some_and(|list| list.contains("authorization")));
     assert_eq!(answer.header("vary"), Some("origin"));
     assert_eq!(answer.header("access-control-allow-credentials"), None);
@@ -588,7 +588,7 @@ async fn other_paths_and_methods_say_what_there_is() {
     for (method, target, status, code) in [
         ("GET", "/nothing", 404, "not_found"),
         ("GET", "/v1/rooms", 501, "not_found"),
-        ("DELETE", "/v1/messages?room=r", 501, "not_found"),
+        ("DELETE", "/v1/connections?user=u", 501, "not_found"),
         ("PUT", "/v1/messages?room=r", 405, "bad_request"),
         ("POST", "/", 404, "not_found"),
     ] {

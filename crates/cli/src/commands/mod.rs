@@ -9,6 +9,7 @@ pub(crate) mod node;
 pub(crate) mod publish;
 pub(crate) mod ring;
 pub(crate) mod serve;
+pub(crate) mod store;
 pub(crate) mod sub;
 pub(crate) mod token;
 pub(crate) mod top;

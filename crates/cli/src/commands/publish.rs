@@ -3,7 +3,7 @@
 use std::io::BufRead;
 
 use anyhow::anyhow;
-use ringway_client::{Client, Event, Events, State};
+use ringway_client::{Client, Event, Events, Publish, State};
 use ringway_protocol::frame::PubResult;
 use ringway_protocol::{Payload, RoomName};
 use serde_json::{Map, Value, json};
@@ -24,9 +24,9 @@ pub(crate) fn run(args: &Pub) -> Result<(), Failure> {
         let (client, events) = Client::start(options);
         let heard = tokio::spawn(why_closed(events));
         let result = if args.data == STDIN {
-            lines(&client, &room).await
+            lines(&client, &room, args.signal).await
         } else {
-            one(&client, &room, &args.data).await
+            one(&client, &room, &args.data, args.signal).await
         };
         client.close().await;
         // A refusal for good says more than the request that it ended.
@@ -38,13 +38,13 @@ pub(crate) fn run(args: &Pub) -> Result<(), Failure> {
     }))
 }
 
-async fn one(client: &Client, room: &RoomName, data: &str) -> Result<(), Failure> {
-    let payload = payload(data)?;
-    let result = client.publish(room, payload).await.map_err(|error| anyhow!("{room}: {error}"))?;
+async fn one(client: &Client, room: &RoomName, data: &str, signal: bool) -> Result<(), Failure> {
+    let publish = Publish { store: !signal, ..payload(data)?.into() };
+    let result = client.publish(room, publish).await.map_err(|error| anyhow!("{room}: {error}"))?;
     crate::print(&shown(&result))
 }
 
-async fn lines(client: &Client, room: &RoomName) -> Result<(), Failure> {
+async fn lines(client: &Client, room: &RoomName, signal: bool) -> Result<(), Failure> {
     let (sender, mut lines) = tokio::sync::mpsc::channel(64);
     let reading = std::thread::spawn(move || {
         for line in std::io::stdin().lock().lines().map_while(Result::ok) {
@@ -54,7 +54,7 @@ async fn lines(client: &Client, room: &RoomName) -> Result<(), Failure> {
         }
     });
     while let Some(line) = lines.recv().await {
-        one(client, room, &line).await?;
+        one(client, room, &line, signal).await?;
     }
     // It ended with the input.
     let _ = reading.join();

@@ -36,13 +36,17 @@ pub(crate) fn room_name(text: &str) -> Result<RoomName, Failure> {
 
 pub(crate) fn run(args: &Sub) -> Result<(), Failure> {
     let rooms: Vec<RoomName> = args.rooms.iter().map(|room| room_name(room)).collect::<Result<_, _>>()?;
+    if args.since.is_some() && rooms.len() > 1 {
+        return Err(Failure::Use("--since: a position is one room's: name one".into()));
+    }
     let mut options = options(&args.server)?;
     options.connect.room = rooms.first().cloned();
     crate::block_on(Box::pin(async {
         let (client, mut events) = Client::start(options);
         let joining = async {
             for room in &rooms {
-                let join = JoinOptions { last: args.last, ..JoinOptions::default() };
+                let join =
+                    JoinOptions { last: args.last, since: args.since.clone(), ..JoinOptions::default() };
                 match client.join(room, join).await {
                     // The client's last event says why.
                     Err(RequestError::Closed) => std::future::pending().await,

@@ -193,12 +193,17 @@ const tests = {
 
   async 'what was had is dropped by its offset, within its epoch'({ connect }) {
     const { heard, socket } = await standing(connect);
-    socket.say(msg('a', 11), msg('a', 12), msg('a', 12), msg('a', 11), msg('a', 13));
+    socket.say(msg('a', 11), msg('a', 13), msg('a', 12)); // the last was held up: a value of another key
     socket.drop(1012);
     await clock.pass(500);
+    same(latest().accept().hello().sent.at(-1).since.offset, 13);
+    latest().joined('a', { epoch: 'e', offset: 13, newest: 14, resumed: true });
+    latest().say(msg('a', 12), msg('a', 13), msg('a', 14));
+    latest().drop(1012);
+    await clock.pass(1_000);
     latest().accept().hello().joined('a', { epoch: 'f', offset: 4, newest: 4, resumed: false });
     latest().say(msg('a', 5));
-    same(heard, ['m11', 'm12', 'm13', 'm5']);
+    same(heard, ['m11', 'm13', 'm12', 'm14', 'm5']);
   },
 
   async 'the newest that `last` asked for are heard, wherever the answer puts the position'({ connect }) {
@@ -260,6 +265,27 @@ const tests = {
     next.drop(1006);
     await clock.pass(1_000);
     same(latest().accept().frames('pub'), []);
+  },
+
+  async 'a page of history is its lines and its result, and begins anew on another connection'({ connect }) {
+    const { room, heard, socket } = await standing(connect);
+    const before = heard.length;
+    const page = room.history({ after: 7, limit: 2 });
+    const [{ id, ...asked }] = socket.frames('history');
+    same(asked, { t: 'history', room: 'a', after: 7, limit: 2 });
+    socket.say({ t: 'msg', id, room: 'a', offset: 8, data: 'old' });
+    socket.drop(1006);
+    await clock.pass(500);
+    const next = latest().accept();
+    next.hello();
+    same(next.frames('history').map(frame => frame.id), [id]);
+    next.say({ t: 'msg', id, room: 'a', offset: 8, data: 'one' });
+    next.say({ t: 'msg', id, room: 'a', offset: 9, b64: 'AP8Q' });
+    next.say({ t: 'ok', id, result: { epoch: 'e', more: true, oldest: 1, newest: 12 } });
+    const { messages, ...result } = await page;
+    same(result, { epoch: 'e', more: true, oldest: 1, newest: 12 });
+    same([messages.length, messages[0].data, [...messages[1].data]], [2, 'one', [0, 255, 16]]);
+    same(heard.length, before, 'nothing of it is live');
   },
 
   async 'a refusal that says when to ask again is asked again, another is told'({ connect }) {

@@ -17,7 +17,7 @@ use hyper::body::Incoming;
 use ringway_protocol::Code;
 
 pub(crate) use origin::Page;
-pub(crate) use parameters::{Parameters, room, room_name, tenant, user};
+pub(crate) use parameters::{Parameters, number, room, room_name, tenant, user};
 pub(crate) use problem::Problem;
 pub(crate) use ringway_edge::Query;
 pub(crate) use routes::{Call, Route};

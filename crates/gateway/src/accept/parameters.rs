@@ -61,6 +61,12 @@ fn name<T: std::str::FromStr<Err = ringway_protocol::NameError>>(
     parsed.map_err(|error| Problem::bad_request(format!("{name}: {error}")))
 }
 
+/// A number as a parameter.
+pub(crate) fn number(query: &Query, name: &str) -> Result<Option<u64>, Problem> {
+    let wrong = || Problem::bad_request(format!("`{name}` is a whole number below 2^53"));
+    query.get(name).map(|text| digits(text).ok_or_else(wrong)).transpose()
+}
+
 /// `EPOCH:OFFSET[:TS]`.
 fn since(text: &str) -> Result<Position, Problem> {
     let bad = || Problem::new(Code::BadSince, "`since` is EPOCH:OFFSET or EPOCH:OFFSET:TS");
@@ -70,15 +76,15 @@ fn since(text: &str) -> Result<Position, Problem> {
         return Err(bad());
     };
     let epoch: EpochName = epoch.parse().map_err(|_| bad())?;
-    let offset = number(offset).ok_or_else(bad)?;
-    let ts = ts.map(|ts| number(ts).ok_or_else(bad)).transpose()?;
+    let offset = digits(offset).ok_or_else(bad)?;
+    let ts = ts.map(|ts| digits(ts).ok_or_else(bad)).transpose()?;
     Ok(Position { epoch, offset, ts })
 }
 
 /// Digits and nothing else: no sign, no blank.
-fn number(text: &str) -> Option<u64> {
-    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    text.parse().ok().filter(|number| digits && *number < NUMBER_LIMIT)
+fn digits(text: &str) -> Option<u64> {
+    let all = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|number| all && *number < NUMBER_LIMIT)
 }
 
 fn client(text: &str) -> Result<String, Problem> {

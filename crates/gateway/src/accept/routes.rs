@@ -23,6 +23,8 @@ pub(crate) enum Call {
     Message,
     Publish,
     Members,
+    History,
+    Forget,
 }
 
 /// A path's calls by method.
@@ -40,9 +42,9 @@ static CALLS: [Calls; 8] = [
     Calls { path: "/v1/locate", allow: "GET, OPTIONS", built: &[(Method::GET, Call::Locate)], later: &[] },
     Calls {
         path: "/v1/messages",
-        allow: "POST, OPTIONS",
-        built: &[(Method::POST, Call::Message)],
-        later: &[Method::GET, Method::DELETE],
+        allow: "GET, POST, DELETE, OPTIONS",
+        built: &[(Method::GET, Call::History), (Method::POST, Call::Message), (Method::DELETE, Call::Forget)],
+        later: &[],
     },
     Calls {
         path: "/v1/publish",
@@ -112,8 +114,8 @@ mod tests {
             (Method::GET, "/v1/ws", 101),
             (Method::GET, "/v1/locate", 200),
             (Method::POST, "/v1/messages", 200),
-            (Method::GET, "/v1/messages", 501),
-            (Method::DELETE, "/v1/messages", 501),
+            (Method::GET, "/v1/messages", 200),
+            (Method::DELETE, "/v1/messages", 200),
             (Method::PUT, "/v1/messages", 405),
             (Method::POST, "/v1/publish", 200),
             (Method::GET, "/v1/publish", 405),

@@ -15,7 +15,10 @@ use ringway_ring::{NodeId, Slot, View};
 use crate::accept::Problem;
 
 /// How long one node may take to answer.
-const LIMIT: Duration = Duration::from_secs(2);
+pub(super) const LIMIT: Duration = Duration::from_secs(2);
+
+/// And about a durable room, whose store has its own time.
+pub(super) const DURABLE_LIMIT: Duration = Duration::from_secs(5);
 
 /// Who asks.
 pub(crate) struct Asker<'a> {
@@ -24,6 +27,8 @@ pub(crate) struct Asker<'a> {
     /// The gateway's name.
     pub(crate) name: &'a NodeId,
     pub(crate) traceparent: Option<&'a str>,
+    /// How long one node may take to answer.
+    pub(crate) limit: Duration,
 }
 
 impl Asker<'_> {
@@ -42,7 +47,7 @@ impl Asker<'_> {
         let (mut redirected, mut went_on) = (false, false);
         loop {
             let inbox = Inbox { group: tenant.group.clone(), node: to.clone() };
-            match self.backplane.request(&inbox, &request, LIMIT).await {
+            match self.backplane.request(&inbox, &request, self.limit).await {
                 Ok(Answer::Redirect { to: Some(other) }) if !redirected && other != to => {
                     redirected = true;
                     to = other;

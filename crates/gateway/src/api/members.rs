@@ -20,7 +20,7 @@ pub(super) struct Members {
 pub(super) async fn get(call: &Call<'_>) -> Result<Members, Problem> {
     let room = room(&call.query)?.ok_or_else(|| Problem::bad_request("give `room`"))?;
     call.caller.require(Right::Presence, &room)?;
-    match call.asker().ask(call.caller.tenant(), &room, Ask::Members).await? {
+    match call.ask(&room, Ask::Members).await? {
         Answer::Members { count, users } => Ok(Members { count, users }),
         _ => {
             Err(Problem::new(Code::Internal, "the room's node gave another answer than a number of members"))

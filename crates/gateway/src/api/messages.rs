@@ -9,7 +9,8 @@ use ringway_backplane::message::{Direct, Publication};
 use ringway_protocol::{Code, RoomName, UserId};
 
 use super::publication::{Details, PAYLOAD_LIMIT, Placed};
-use super::{Call, Sent, body};
+use super::sent::Sent;
+use super::{Call, body};
 use crate::accept::{Problem, Query, room_name, user};
 use crate::clock::now_ms;
 
@@ -50,10 +51,11 @@ pub(super) async fn post(call: &Call<'_>, incoming: Incoming) -> Result<Placed, 
     let publication = details.with(payload, from, now_ms());
     match to {
         To::Room(room) => {
-            let Sent { placed, refused } = call.publish(&room, vec![publication]).await?;
-            match refused {
-                Some(problem) => Err(problem),
-                None => Ok(placed.into_iter().next().map(Placed::from).unwrap_or_default()),
+            let Sent { outcomes, refused } = call.publish(&room, vec![publication]).await?;
+            match (outcomes.into_iter().next(), refused) {
+                (Some(outcome), _) => outcome,
+                (None, Some(problem)) => Err(problem),
+                (None, None) => Err(Problem::new(Code::Internal, "no answer was given")),
             }
         }
         To::User(user) => to_connections(call, Some(user), publication),

@@ -2,15 +2,16 @@
 
 mod ask;
 mod body;
+mod history;
 mod locate;
 mod members;
 mod messages;
 mod publication;
 mod publish;
+mod sent;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
@@ -18,19 +19,19 @@ use http::request::Parts;
 use http::{HeaderValue, Request, Response};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use ringway_backplane::message::{Answer, Ask, Publication, Published};
+use ringway_backplane::message::{Answer, Ask, Publication};
 use ringway_protocol::{Code, RoomName};
 use ringway_ring::View;
 use serde::Serialize;
 use tracing::{Instrument as _, Span};
 
-use crate::Refusal;
 use crate::accept::{self, Page, Problem, Query};
 use crate::auth::Caller;
 use crate::clock::now_s;
 use crate::gateway::Gateway;
 use crate::trace;
 use ask::Asker;
+use sent::Sent;
 
 /// One call of the API, its caller known.
 struct Call<'a> {
@@ -46,14 +47,17 @@ struct Call<'a> {
 }
 
 impl Call<'_> {
-    /// Who asks the nodes.
-    fn asker(&self) -> Asker<'_> {
-        Asker {
+    /// Asks the nodes about a room of the caller's tenant.
+    async fn ask(&self, room: &RoomName, ask: Ask) -> Result<Answer, Problem> {
+        let is_durable = self.gateway.directory().is_durable(room);
+        let asker = Asker {
             backplane: &*self.gateway.backplane,
             view: &self.view,
             name: &self.gateway.name,
             traceparent: self.traceparent.as_deref(),
-        }
+            limit: if is_durable { ask::DURABLE_LIMIT } else { ask::LIMIT },
+        };
+        asker.ask(self.caller.tenant(), room, ask).await
     }
 
     /// Publishes to one room, in this order: as many, from the first on, as limits let through.
@@ -73,29 +77,10 @@ impl Call<'_> {
         }
         let count = publications.len();
         if count == 0 {
-            return Ok(Sent { placed: Vec::new(), refused });
+            return Ok(Sent::none(refused));
         }
-        match self.asker().ask(tenant, room, Ask::Publish { publications }).await? {
-            Answer::Published(placed) if placed.len() == count => Ok(Sent { placed, refused }),
-            Answer::Limited { published, retry_ms } if published.len() < count => {
-                let retry = retry_ms.map(Duration::from_millis);
-                let refused = Problem::of_node(Refusal { code: Code::LimitRate, retry });
-                Ok(Sent { placed: published, refused: Some(refused) })
-            }
-            _ => Err(Problem::new(
-                Code::Internal,
-                "the room's node gave another answer than that to a publication",
-            )),
-        }
+        Sent::read(self.ask(room, Ask::Publish { publications }).await?, count, refused)
     }
-}
-
-/// What became of publications to one room.
-struct Sent {
-    /// Of the first of them, one for each.
-    placed: Vec<Published>,
-    /// Why the others surely weren't published, where there are others.
-    refused: Option<Problem>,
 }
 
 pub(crate) async fn answer(
@@ -144,6 +129,8 @@ impl Call<'_> {
             accept::Call::Message => json(&messages::post(self, body).await?),
             accept::Call::Publish => json(&publish::post(self, body).await?),
             accept::Call::Members => json(&members::get(self).await?),
+            accept::Call::History => json(&history::get(self).await?),
+            accept::Call::Forget => json(&history::delete(self).await?),
         }
     }
 }
@@ -154,7 +141,9 @@ fn span_of(kind: accept::Call, head: &Parts, query: &Query, caller: &Caller) -> 
             let room = accept::room(query).ok().flatten();
             trace::publish(&head.headers, &caller.tenant().id, room.as_ref())
         }
-        accept::Call::Locate | accept::Call::Members => Span::none(),
+        accept::Call::Locate | accept::Call::Members | accept::Call::History | accept::Call::Forget => {
+            Span::none()
+        }
     }
 }
 

@@ -26,18 +26,20 @@ pub(crate) struct Details {
     /// The connection that doesn't get it live.
     exclude: Option<ConnId>,
     trace: Option<Arc<str>>,
+    /// Not to be stored, where its room's publications are.
+    signal: bool,
 }
 
 impl Details {
     /// From `Ringway-Event`, `-Key`, `-Message-Id`, `-Exclude`, `-Store` and `traceparent`.
     pub(crate) fn from_headers(headers: &HeaderMap) -> Result<Self, Problem> {
-        // Every room is ephemeral as yet, so a signal is stored as little as anything else.
-        if let Some(store) = single(headers, "ringway-store")?
-            && !matches!(store, "true" | "false")
-        {
-            return Err(Problem::bad_request("Ringway-Store is true or false"));
-        }
+        let signal = match single(headers, "ringway-store")? {
+            None | Some("true") => false,
+            Some("false") => true,
+            Some(_) => return Err(Problem::bad_request("Ringway-Store is true or false")),
+        };
         Ok(Self {
+            signal,
             event: single(headers, "ringway-event")?.map(|text| name("Ringway-Event", text)).transpose()?,
             key: single(headers, "ringway-key")?.map(|text| parsed("Ringway-Key", text)).transpose()?,
             mid: single(headers, "ringway-message-id")?
@@ -68,6 +70,7 @@ impl Details {
             conn: self.exclude,
             session: None,
             span: None,
+            signal: self.signal,
         }
     }
 }
@@ -86,8 +89,7 @@ pub(crate) struct Item<'a> {
     mid: Option<String>,
     exclude: Option<String>,
     trace: Option<String>,
-    #[serde(rename = "store")]
-    _store: Option<bool>,
+    store: Option<bool>,
 }
 
 impl Item<'_> {
@@ -109,6 +111,7 @@ impl Item<'_> {
             mid: self.mid.as_deref().map(|text| name("mid", text)).transpose()?,
             exclude: self.exclude.as_deref().map(|text| parsed("exclude", text)).transpose()?,
             trace: self.trace.as_deref().map(|text| name("trace", text)).transpose()?,
+            signal: self.store == Some(false),
         };
         Ok((room, payload, details))
     }
@@ -204,13 +207,14 @@ mod tests {
         assert_eq!(room, "a");
         let texts = (publication.event.as_deref(), publication.mid.as_deref(), publication.trace.as_deref());
         assert_eq!(texts, (Some("e"), Some("m"), Some("t")));
-        assert_eq!(publication.key.expect("a key").as_str(), "k");
+        assert_eq!((publication.key.expect("a key").as_str(), publication.signal), ("k", true));
         assert_eq!((publication.conn.expect("a connection").as_str(), publication.echo), ("c1", false));
         let mut json = Vec::new();
         publication.data.write_json(&mut json);
         assert_eq!(json, br#"{"x":[1,2.5]}"#);
         let (_, publication) = item(r#"{"room":"a","data":null}"#).expect("null is a value");
         assert!(publication.data.is_null() && publication.echo && publication.conn.is_none());
+        assert!(!publication.signal, "what isn't said to be a signal is none");
         let (_, publication) = item(r#"{"room":"a","b64":"AAE="}"#).expect("bytes");
         assert_eq!(publication.data.bytes().map(|bytes| bytes.to_vec()), Some(vec![0, 1]));
     }
@@ -262,9 +266,9 @@ mod tests {
         ])
         .expect("good");
         assert_eq!(publication.key.expect("a key").as_str(), "é");
-        assert!(!publication.echo && publication.trace.is_some());
+        assert!(!publication.echo && publication.trace.is_some() && publication.signal);
         let plain = details(&[("traceparent", b"nonsense")]).expect("a trace is no reason to refuse");
-        assert!(plain.echo && plain.trace.is_none() && plain.mid.is_none());
+        assert!(!plain.signal && plain.echo && plain.trace.is_none() && plain.mid.is_none());
         let twice: &[(&str, &[u8])] = &[("ringway-event", b"a"), ("ringway-event", b"b")];
         for bad in [
             &[("ringway-exclude", &b"a b"[..])],

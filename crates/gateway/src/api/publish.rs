@@ -16,7 +16,8 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::publication::{Item, Placed};
-use super::{Call, Sent, body};
+use super::sent::Sent;
+use super::{Call, body};
 use crate::accept::Problem;
 use crate::clock::now_ms;
 
@@ -49,6 +50,12 @@ impl Outcome {
     fn refused(problem: &Problem) -> Self {
         let (code, message) = (problem.code.to_string(), problem.detail.to_string());
         Self::Refused { code, message, retry: problem.retry_ms() }
+    }
+}
+
+impl From<Result<Placed, Problem>> for Outcome {
+    fn from(outcome: Result<Placed, Problem>) -> Self {
+        outcome.map_or_else(|problem| Self::refused(&problem), Self::Placed)
     }
 }
 
@@ -106,17 +113,15 @@ async fn to_room(call: &Call<'_>, room: RoomName, share: Share) -> Vec<(usize, O
         let mut indexes = indexes.into_iter();
         if over.is_none() {
             match call.publish(&room, publications).await {
-                Ok(Sent { placed, refused }) => {
-                    let placed = placed.into_iter().map(|placed| Outcome::Placed(Placed::from(placed)));
-                    // Not `zip`, which would take one index more than there are places.
-                    outcomes.extend(placed.map_while(|placed| Some((indexes.next()?, placed))));
-                    over = refused;
+                Ok(Sent { outcomes: made, refused }) => {
+                    let failed = made.iter().any(Result::is_err);
+                    // Not `zip`, which would take one index more than there are outcomes.
+                    outcomes.extend(made.into_iter().map_while(|one| Some((indexes.next()?, one.into()))));
+                    over = refused.or_else(|| failed.then(after_one_that_failed));
                 }
                 Err(problem) => {
                     outcomes.extend(indexes.by_ref().map(|index| (index, Outcome::refused(&problem))));
-                    over = Some(Problem::unavailable(
-                        "an earlier publication to the room failed, so this one was not sent",
-                    ));
+                    over = Some(after_one_that_failed());
                 }
             }
         }
@@ -128,6 +133,10 @@ async fn to_room(call: &Call<'_>, room: RoomName, share: Share) -> Vec<(usize, O
         call.gateway.metrics.limited(&call.caller.tenant().id, &problem.code);
     }
     outcomes
+}
+
+fn after_one_that_failed() -> Problem {
+    Problem::unavailable("an earlier publication to the room failed, so this one was not sent")
 }
 
 /// A room's publications in pieces that the backplane takes.
