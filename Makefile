@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run test e2e test-browser fmt lint lint-deny tools bench loadtest loadtest-slow loadtest-full loadtest-placement simulate soak clean
+.PHONY: help run test e2e test-browser fmt lint lint-deny tools bench loadtest loadtest-slow loadtest-full loadtest-placement loadtest-durable simulate soak clean
 
 NATS_LOG := $(CURDIR)/target/nats-tests.log
 
@@ -21,7 +21,7 @@ test: tools ## run every test but the browser's, against a real NATS server too
 	@echo "$$(sort -u $(NATS_LOG) | wc -l) tests ran against a real NATS server ($$(cargo run --quiet --locked -p ringway-testkit --example tools -- nats-version))"
 
 # Those whose figures are looked at: one at a time, and what they print is shown at the end.
-CHANGING := placement:: rebalance:: hot:: disagreement:: reload::
+CHANGING := durable:: placement:: rebalance:: hot:: disagreement:: reload::
 
 e2e: tools ## the whole end-to-end suite, the long tests too; then tables of what clients notice while a cluster changes
 	cargo test --locked -p ringway --test e2e -- --include-ignored $(addprefix --skip ,$(CHANGING))
@@ -65,6 +65,10 @@ loadtest-full: ## everything against everything; half an hour, and what installi
 loadtest-placement: ## a room too big for one node, what crosses nodes, what a gateway adds to an upgrade; seven minutes
 	cargo build --release --locked -p ringway
 	cargo run --release --locked -p ringway-loadtest -- run placement $(ARGS)
+
+loadtest-durable: ## durable rooms beside JetStream alone: publishing, resuming, a node's death, a million rooms; ten minutes
+	cargo build --release --locked -p ringway
+	cargo run --release --locked -p ringway-loadtest -- durable $(ARGS)
 
 simulate: ## clusters of up to 1,000 nodes, worked out with the real ring; plots in docs/scaling; a minute of one core (ARGS="--seed 2")
 	cargo run --release --locked -p ringway-loadtest -- simulate $(ARGS)

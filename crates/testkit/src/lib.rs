@@ -2,7 +2,7 @@
 //!
 //! | module | starts, or reads |
 //! |---|---|
-//! | [`nats`] | a real `nats-server` on a free port |
+//! | [`nats`] | a real `nats-server` on a free port, or three as a cluster; JetStream asked and harmed |
 //! | [`processes`] | real `ringway` processes: nodes, gateways, `serve`, `dev` |
 //! | [`tools`] | what tests need from the Python index, under `target/tools/` |
 //! | [`proxy`] | a TCP proxy that can be cut and frozen |

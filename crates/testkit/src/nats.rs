@@ -3,9 +3,15 @@
 //! Owns the server's life and the faults that can be put on it ([`NatsServer::pause`], [`kill`](NatsServer::kill),
 //! [`restart`](NatsServer::restart)). Refuses to skip: a test that can't have its server panics with the reason.
 
+mod api;
 mod binary;
+mod cluster;
+mod store;
 
+pub use api::{Api, Snapshot, StoredMessage};
 pub use binary::{MINIMUM, ServerUnavailable, server_path};
+pub use cluster::NatsCluster;
+pub use store::KeptStore;
 
 use std::fmt::Write as _;
 use std::fs;
@@ -30,6 +36,9 @@ const POLL: Duration = Duration::from_millis(10);
 /// Names a file to which every test that starts a real server adds its name, a line each. Not `RINGWAY_…`: the processes
 /// of the tests would take that for a key of the configuration.
 const LOG_VARIABLE: &str = "NATS_TEST_LOG";
+
+/// Where JetStream keeps its files, under the server's directory.
+const STORE: &str = "jetstream";
 
 /// Starts the server in the background and ends it when standard input closes, which the kernel sees to
 /// however the test process dies. Until then the shell doesn't wait for the server, so its process id can't be
@@ -81,7 +90,7 @@ impl NatsServer {
         let files = TempDir::with_prefix("ringway-nats-").expect("a temporary directory for nats-server");
         let mut config = String::new();
         if options.jetstream {
-            let store = files.path().join("jetstream");
+            let store = files.path().join(STORE);
             writeln!(config, "jetstream {{ store_dir: {store:?} }}").expect("a String takes any write");
         }
         config.push_str(&options.config);
@@ -102,6 +111,12 @@ impl NatsServer {
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// JetStream's API at this server.
+    #[must_use]
+    pub fn api(&self) -> Api {
+        Api::at(self.port)
     }
 
     /// What the server has logged so far, for the message of a failing test.

@@ -15,7 +15,7 @@ use crate::metrics::Scrape;
 use crate::ports::free_port;
 
 /// How long a process has to become ready.
-const READY_WITHIN: Duration = Duration::from_secs(20);
+const READY_WITHIN: Duration = Duration::from_secs(60);
 
 /// How long a process has to stand still once it is stopped.
 const STOPPED_WITHIN: Duration = Duration::from_secs(10);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use ringway_client::{ConnectOptions, Http};
 use ringway_protocol::Format;
 use ringway_testkit::http;
-use ringway_testkit::nats::NatsServer;
+use ringway_testkit::nats::{NatsOptions, NatsServer};
 use ringway_testkit::ports::free_port;
 use ringway_testkit::processes::{Launcher, Process};
 use ringway_testkit::wait::until;
@@ -31,7 +31,16 @@ impl Cluster {
 
     /// As [`Self::over_nats`], with a configuration that is made for that NATS server.
     pub(crate) fn with(nodes: usize, gateways: usize, config: impl FnOnce(&str) -> String) -> Self {
-        let nats = NatsServer::start();
+        Self::over(NatsServer::start(), nodes, gateways, config)
+    }
+
+    /// As [`Self::with`], over a server that has JetStream.
+    pub(crate) fn over_jetstream(nodes: usize, gateways: usize, config: impl FnOnce(&str) -> String) -> Self {
+        let nats = NatsServer::start_with(&NatsOptions { jetstream: true, ..NatsOptions::default() });
+        Self::over(nats, nodes, gateways, config)
+    }
+
+    fn over(nats: NatsServer, nodes: usize, gateways: usize, config: impl FnOnce(&str) -> String) -> Self {
         let mut launcher = launcher(&config(&nats.url()));
         let nodes = launcher.nodes((1..=nodes).map(|n| format!("node-{n}")));
         let gateways = (0..gateways).map(|_| launcher.gateway(&[])).collect();

@@ -6,7 +6,7 @@ mod record;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ringway_protocol::{Format, RoomName};
 use ringway_testkit::transcript::{Accepted, Room, Transcript};
@@ -16,8 +16,12 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::support::name;
-use life::{Command, Life};
-pub use record::{Outcome, Record};
+pub use life::marked;
+use life::{Again, Command, Life, Reply, Saying};
+pub use record::{Outcome, Record, Sent};
+
+/// How soon a publication is sent again whose outcome isn't the one that is wanted.
+const AGAIN: Duration = Duration::from_millis(100);
 
 /// How a member comes in.
 #[derive(Clone)]
@@ -61,7 +65,7 @@ impl Member {
 
     /// Publishes, and doesn't wait.
     pub fn say(&self, room: &str, text: &str) {
-        self.voice.publish(room, text, None);
+        self.voice.publish(Saying::once(room, text), None);
     }
 
     /// Publishes, and waits for what becomes of it.
@@ -82,9 +86,48 @@ impl Member {
         Talk { end, task }
     }
 
+    /// As [`talk`](Self::talk), and sends each with a `mid` again and again until it is accepted, or `patience` is over.
+    pub fn insist(&self, room: &str, every: Duration, patience: Duration) -> Talk {
+        self.insist_on(room, None, every, patience)
+    }
+
+    /// As [`insist`](Self::insist), by turns with each of these keys.
+    pub fn insist_on(&self, room: &str, keys: Option<&[&str]>, every: Duration, patience: Duration) -> Talk {
+        let (voice, end) = (self.voice.clone(), CancellationToken::new());
+        let keys: Vec<String> = keys.unwrap_or_default().iter().map(|key| (*key).to_owned()).collect();
+        let (ended, mut saying) = (end.clone(), Saying::once(room, "and I say it again"));
+        let task = tokio::spawn(async move {
+            let mut keys = keys.iter().cycle();
+            while !ended.is_cancelled() {
+                saying.key = keys.next().cloned();
+                voice.insist(&saying, patience).await;
+                tokio::time::sleep(every).await;
+            }
+        });
+        Talk { end, task }
+    }
+
+    /// Sends a signal every so often, and doesn't wait for what becomes of it.
+    pub fn whisper(&self, room: &str, every: Duration) -> Talk {
+        let (voice, end) = (self.voice.clone(), CancellationToken::new());
+        let (ended, saying) = (end.clone(), Saying { store: false, ..Saying::once(room, "psst") });
+        let task = tokio::spawn(async move {
+            while !ended.is_cancelled() {
+                voice.publish(saying.clone(), None);
+                tokio::time::sleep(every).await;
+            }
+        });
+        Talk { end, task }
+    }
+
     /// Its TCP connection breaks; it comes back at once.
     pub fn cut(&self) {
-        self.voice.command(Command::Cut);
+        self.cut_for(Duration::ZERO);
+    }
+
+    /// Its TCP connection breaks; it comes back so much later.
+    pub fn cut_for(&self, away: Duration) {
+        self.voice.command(Command::Cut(away));
     }
 
     /// What is written down so far.
@@ -111,14 +154,30 @@ impl Drop for Member {
 impl Voice {
     async fn tell(&self, room: &str, text: &str) -> Outcome {
         let (reply, outcome) = oneshot::channel();
-        self.publish(room, text, Some(reply));
+        self.publish(Saying::once(room, text), Some(reply));
         // Its task has ended with the member.
-        outcome.await.unwrap_or(Outcome::Unknown)
+        outcome.await.map_or(Outcome::Unknown, |(_, outcome)| outcome)
     }
 
-    fn publish(&self, room: &str, text: &str, reply: Option<oneshot::Sender<Outcome>>) {
-        self.record().asked += 1;
-        self.command(Command::Publish { room: name(room), text: text.to_owned(), reply });
+    async fn insist(&self, saying: &Saying, patience: Duration) {
+        let (from, mut again) = (Instant::now(), Again::Later);
+        loop {
+            let (reply, outcome) = oneshot::channel();
+            self.publish(Saying { again, ..saying.clone() }, Some(reply));
+            let Ok((index, outcome)) = outcome.await else { return };
+            if matches!(outcome, Outcome::Accepted { .. }) || from.elapsed() > patience {
+                return;
+            }
+            again = Again::Now(index);
+            tokio::time::sleep(AGAIN).await;
+        }
+    }
+
+    fn publish(&self, saying: Saying, reply: Option<Reply>) {
+        if !matches!(saying.again, Again::Now(_)) {
+            self.record().asked += 1;
+        }
+        self.command(Command::Publish(saying, reply));
     }
 
     fn command(&self, command: Command) {
@@ -128,6 +187,13 @@ impl Voice {
 
     fn record(&self) -> MutexGuard<'_, Record> {
         self.record.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Saying {
+    /// Said once, whatever becomes of it.
+    fn once(room: &str, text: &str) -> Self {
+        Self { room: name(room), text: text.to_owned(), key: None, store: true, again: Again::Never }
     }
 }
 
@@ -160,8 +226,15 @@ pub fn room_of<'a>(room: &str, members: impl IntoIterator<Item = &'a Member>) ->
         }
         for sent in record.sent.iter().filter(|sent| sent.room == room) {
             all.sent.insert(sent.name.clone());
-            if let Some(Outcome::Accepted { place }) = &sent.outcome {
-                all.accepted.push(Accepted { name: sent.name.clone(), place: place.clone() });
+            all.keys.extend(sent.key.as_ref().map(|key| (sent.name.clone(), key.as_str().into())));
+            match &sent.outcome {
+                Some(Outcome::Accepted { place }) => {
+                    all.accepted.push(Accepted { name: sent.name.clone(), place: place.clone() });
+                }
+                Some(Outcome::Refused(_)) if !sent.unsure => {
+                    all.refused.insert(sent.name.clone());
+                }
+                _ => {}
             }
         }
     }

@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use crate::support::name;
 
 /// How long anything may take that should take milliseconds.
-pub(crate) const SOON: Duration = Duration::from_secs(10);
+pub(crate) const SOON: Duration = Duration::from_secs(20);
 
 /// An open connection whose `hello` was read.
 pub(crate) struct Peer {

@@ -6,9 +6,9 @@
 mod blind;
 mod crowd;
 mod death;
-mod follower;
+pub(crate) mod follower;
 mod leave;
-mod record;
+pub(crate) mod record;
 mod scale;
 mod site;
 mod speech;

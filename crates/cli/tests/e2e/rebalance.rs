@@ -1,7 +1,7 @@
 //! Connections come home: when a node is added, those whose rooms it has now follow, paced and without losing anything;
 //! and where connections have a lifetime, each moves at its end.
 
-mod steady;
+pub(crate) mod steady;
 mod traveller;
 
 use std::collections::BTreeMap;
@@ -201,6 +201,7 @@ fn settled(members: &[&Traveller]) -> Room {
         transcripts: members.iter().map(|t| t.transcript()).collect(),
         sent: members.iter().flat_map(|t| t.diary().sent.clone()).collect(),
         accepted: members.iter().flat_map(|t| t.diary().accepted.clone()).collect(),
+        ..Room::default()
     }
 }
 

@@ -24,6 +24,28 @@ pub fn open_over(nats: &str) -> String {
     )
 }
 
+/// As [`open_over`]; rooms `durable.**` are kept, 1,000 publications of each, and of rooms `state.**` the newest of each key.
+pub fn durable_over(nats: &str) -> String {
+    open_over(nats)
+        + r#"
+[stores.kept]
+messages_per_room = 1_000
+age = "1h"
+
+[stores.newest]
+latest_per_key = true
+age = "1h"
+
+[[classes]]
+rooms = "durable.**"
+store = "kept"
+
+[[classes]]
+rooms = "state.**"
+store = "newest"
+"#
+}
+
 /// How a test connects to a gateway.
 pub fn options(gateway: SocketAddr, format: Format, room: Option<&str>) -> ConnectOptions {
     let mut options = ConnectOptions::to(&format!("ws://{gateway}")).unwrap();

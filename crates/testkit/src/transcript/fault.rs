@@ -2,6 +2,33 @@
 
 use super::{Name, Place};
 
+impl Fault {
+    /// What kind of fault it is, in a word: the variant's name.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Twice { .. } => "twice",
+            Self::Back { .. } => "back",
+            Self::Hole { .. } => "hole",
+            Self::Nowhere { .. } => "nowhere",
+            Self::EpochAgain { .. } => "epoch_again",
+            Self::ResumedElsewhere { .. } => "resumed_elsewhere",
+            Self::Disorder { .. } => "disorder",
+            Self::FromNowhere { .. } => "from_nowhere",
+            Self::FromNeighbour { .. } => "from_neighbour",
+            Self::Skipped { .. } => "skipped",
+            Self::Behind { .. } => "behind",
+            Self::NotStored { .. } => "not_stored",
+            Self::NotKept { .. } => "not_kept",
+            Self::Older { .. } => "older",
+            Self::Refused { .. } => "refused",
+            Self::TwoOrders { .. } => "two_orders",
+            Self::TwoPlaces { .. } => "two_places",
+            Self::Lost { .. } => "lost",
+            Self::Apart { .. } => "apart",
+        }
+    }
+}
+
 /// A promise that wasn't kept.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
@@ -73,6 +100,76 @@ pub enum Fault {
     #[error("{member} heard {name}, which nobody sent to this room")]
     FromNowhere {
         /// Who.
+        member: String,
+        /// What.
+        name: Name,
+    },
+    /// Something that was sent to another room.
+    #[error("{member} heard {name}, which was sent to the room {room}")]
+    FromNeighbour {
+        /// Who.
+        member: String,
+        /// What.
+        name: Name,
+        /// Where it belongs.
+        room: String,
+    },
+    /// A publication of a durable room was left out, and no word of it.
+    #[error("{member} went from {from} to {to} past {skipped}, and wasn't told")]
+    Skipped {
+        /// Who.
+        member: String,
+        /// Where it was.
+        from: Place,
+        /// What it heard next.
+        to: Place,
+        /// The offset that it should have heard before.
+        skipped: u64,
+    },
+    /// Stored in a durable room, and neither delivered nor told as lost.
+    #[error("{member} is at {here} at the end, and never heard what is stored at {place}, nor was told")]
+    Behind {
+        /// Who.
+        member: String,
+        /// Where it is.
+        here: Place,
+        /// What it should have heard.
+        place: Place,
+    },
+    /// Heard with an offset, and the store hasn't it.
+    #[error("{member} heard {name} at {place}, which isn't stored")]
+    NotStored {
+        /// Who.
+        member: String,
+        /// What.
+        name: Name,
+        /// Where.
+        place: Place,
+    },
+    /// Acknowledged, and the store hasn't it.
+    #[error("{name} was accepted at {place}, and isn't stored")]
+    NotKept {
+        /// What.
+        name: Name,
+        /// Where.
+        place: Place,
+    },
+    /// An older value of a key after a newer one.
+    #[error("{member} heard {name} at {place} after offset {after} of the same key")]
+    Older {
+        /// Who.
+        member: String,
+        /// What.
+        name: Name,
+        /// Where.
+        place: Place,
+        /// What it had heard of that key.
+        after: u64,
+    },
+    /// Something of which the publisher was told that it surely isn't published.
+    #[error("{member} heard {name}, which was refused")]
+    Refused {
+        /// Who; or the store.
         member: String,
         /// What.
         name: Name,

@@ -48,7 +48,7 @@ fn room(histories: &[&[Event]]) -> Room {
         events: events.to_vec(),
     });
     let sent = ["p", "q"].iter().flat_map(|by| (1..=9).map(|number| name(by, number)));
-    Room { transcripts: transcripts.collect(), sent: sent.collect(), accepted: Vec::new() }
+    Room { transcripts: transcripts.collect(), sent: sent.collect(), ..Room::default() }
 }
 
 fn accepted(mut room: Room, epoch: &str, offset: u64) -> Room {

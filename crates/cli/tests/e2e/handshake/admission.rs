@@ -73,6 +73,7 @@ fn a_query_means_what_is_written_or_is_refused() {
             ("room=a&room=b", "bad_request"),
             ("room=a&room=a", "bad_request"),
             ("room=a&x&x", "bad_request"),
+            ("room=a&since=e:1&since=e:1", "bad_request"),
             ("room=a&client=", "bad_request"),
             ("room=a&client=a%0Ab", "bad_request"),
             ("room=a&tenant=A", "bad_request"),

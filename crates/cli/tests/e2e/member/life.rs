@@ -20,15 +20,41 @@ const AGAIN: Duration = Duration::from_millis(50);
 
 /// What a member is told to do.
 pub(super) enum Command {
-    Publish { room: RoomName, text: String, reply: Option<oneshot::Sender<Outcome>> },
-    Cut,
+    Publish(Saying, Option<Reply>),
+    /// And comes back so much later.
+    Cut(Duration),
 }
+
+/// What a member is told to publish.
+#[derive(Debug, Clone)]
+pub(super) struct Saying {
+    pub(super) room: RoomName,
+    pub(super) text: String,
+    pub(super) key: Option<String>,
+    /// False: a signal, where the room is durable.
+    pub(super) store: bool,
+    pub(super) again: Again,
+}
+
+/// Whether a publication may be sent again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Again {
+    /// It won't be.
+    Never,
+    /// It may be later on.
+    Later,
+    /// This of `Record::sent` is, with the `mid` that it had.
+    Now(usize),
+}
+
+/// To whom it is told which of `Record::sent` it was, and what became of it.
+pub(super) type Reply = oneshot::Sender<(usize, Outcome)>;
 
 /// What a request without an answer was.
 enum Waiting {
     Join(RoomName),
     /// Which of `Record::sent`.
-    Publish(usize, Option<oneshot::Sender<Outcome>>),
+    Publish(usize, Option<Reply>),
 }
 
 pub(super) struct Life {
@@ -42,6 +68,8 @@ pub(super) struct Life {
     connections: usize,
     last_id: u64,
     waiting: HashMap<u64, Waiting>,
+    /// How long it stays away after a cut.
+    away: Duration,
 }
 
 impl Life {
@@ -53,7 +81,8 @@ impl Life {
         commands: mpsc::UnboundedReceiver<Command>,
     ) -> Self {
         let (session, waiting) = (None, HashMap::new());
-        Self { name, way, rooms, record, commands, session, connections: 0, last_id: 0, waiting }
+        let away = Duration::ZERO;
+        Self { name, way, rooms, record, commands, session, connections: 0, last_id: 0, waiting, away }
     }
 
     pub(super) async fn run(mut self) {
@@ -73,7 +102,7 @@ impl Life {
                 }
                 Err(_) => self.record().failures += 1,
             }
-            tokio::time::sleep(AGAIN).await;
+            tokio::time::sleep(AGAIN + std::mem::take(&mut self.away)).await;
         }
     }
 
@@ -93,14 +122,17 @@ impl Life {
                     Err(error) => panic!("{}: {error}", self.name),
                 },
                 command = self.commands.recv() => match command {
-                    Some(Command::Publish { room, text, reply }) => {
-                        let frame = self.publication(&room, &text, reply);
+                    Some(Command::Publish(saying, reply)) => {
+                        let frame = self.publication(saying, reply);
                         if let Err(closed) = connection.send(&frame).await {
                             return closed;
                         }
                     }
                     // Dropped, the socket is closed without a goodbye.
-                    Some(Command::Cut) => return Closed { code: CloseCode::NORMAL, reason: "cut".into() },
+                    Some(Command::Cut(away)) => {
+                        self.away = away;
+                        return Closed { code: CloseCode::NORMAL, reason: "cut".into() };
+                    }
                     None => std::future::pending().await,
                 },
             }
@@ -118,25 +150,32 @@ impl Life {
         connection.send_all(&joins).await
     }
 
-    fn publication(
-        &mut self,
-        room: &RoomName,
-        text: &str,
-        reply: Option<oneshot::Sender<Outcome>>,
-    ) -> ClientFrame {
+    fn publication(&mut self, saying: Saying, reply: Option<Reply>) -> ClientFrame {
+        let Saying { room, text, key, store, again } = saying;
         let (index, name) = {
             let mut record = self.record();
-            // Order is promised to one connection.
-            let by = format!("{}.{}", self.name, self.connections);
-            let name = Name { by: by.into(), number: record.sent.len() as u64 + 1 };
-            record.sent.push(Sent { room: room.clone(), name: name.clone(), outcome: None });
-            (record.sent.len() - 1, name)
+            if let Again::Now(index) = again {
+                (index, record.sent[index].name.clone())
+            } else {
+                // Order is promised to one connection.
+                let by = format!("{}.{}", self.name, self.connections);
+                let name = Name { by: by.into(), number: record.sent.len() as u64 + 1 };
+                record.sent.push(Sent::now(room.clone(), name.clone(), key.clone(), store));
+                (record.sent.len() - 1, name)
+            }
         };
         let id = self.ask(Waiting::Publish(index, reply));
         let body = json!({
             "tenant": self.way.tenant, "room": room.as_str(), "by": &*name.by, "n": name.number, "text": text,
+            "mark": mark_of(&name),
         });
-        peer::with_id(peer::publish(room.as_str(), &body.to_string()), id)
+        let mut frame = peer::publication(room.as_str(), &body.to_string());
+        frame.key = key.map(|key| key.parse().unwrap());
+        frame.store = store;
+        if again != Again::Never {
+            frame.mid = Some(name.to_string().into());
+        }
+        peer::with_id(ClientFrame::Pub(frame), id)
     }
 
     /// Takes a frame in. Gives how the connection ended, where this member ends it.
@@ -193,11 +232,11 @@ impl Life {
         }
     }
 
-    fn outcome(&self, index: usize, outcome: Outcome, reply: Option<oneshot::Sender<Outcome>>) {
-        self.record().sent[index].outcome = Some(outcome.clone());
+    fn outcome(&self, index: usize, outcome: Outcome, reply: Option<Reply>) {
+        self.record().outcome(index, outcome.clone());
         if let Some(reply) = reply {
             // Who asked may have gone.
-            let _ = reply.send(outcome);
+            let _ = reply.send((index, outcome));
         }
     }
 
@@ -208,6 +247,20 @@ impl Life {
     fn record(&self) -> MutexGuard<'_, Record> {
         self.record.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What shows in any encoding of a payload which publication it is.
+fn mark_of(name: &Name) -> String {
+    format!("@{name}@")
+}
+
+/// The publication that these bytes hold, in whatever encoding.
+pub fn marked(bytes: &[u8]) -> Option<Name> {
+    let text = String::from_utf8_lossy(bytes);
+    text.split('@').find_map(|part| {
+        let (by, number) = part.rsplit_once('#')?;
+        Some(Name { by: by.into(), number: number.parse().ok()? })
+    })
 }
 
 fn accepted(result: &PubResult) -> Outcome {

@@ -16,7 +16,7 @@ pub struct Record {
     /// The room that it is placed by.
     pub home: Option<RoomName>,
     pub rooms: BTreeMap<RoomName, Heard>,
-    /// How many publications it was asked for.
+    /// How many different publications it was asked for.
     pub(super) asked: usize,
     /// What it published, in that order.
     pub sent: Vec<Sent>,
@@ -43,8 +43,23 @@ pub struct Heard {
 pub struct Sent {
     pub room: RoomName,
     pub name: Name,
+    pub key: Option<String>,
+    /// False: a signal, where the room is durable.
+    pub store: bool,
+    /// When it was sent first.
+    pub at: Instant,
     /// None: not known yet.
     pub outcome: Option<Outcome>,
+    /// When that was told last.
+    pub answered: Option<Instant>,
+    /// At least once nobody knew whether it was published.
+    pub unsure: bool,
+}
+
+impl Sent {
+    pub(super) fn now(room: RoomName, name: Name, key: Option<String>, store: bool) -> Self {
+        Self { room, name, key, store, at: Instant::now(), outcome: None, answered: None, unsure: false }
+    }
 }
 
 /// What became of a publication.
@@ -70,6 +85,16 @@ impl Record {
         self.asked - self.sent.iter().filter(|sent| sent.outcome.is_some()).count()
     }
 
+    /// What became of a publication that was sent once more, too: what is known stays known.
+    pub(super) fn outcome(&mut self, index: usize, outcome: Outcome) {
+        let sent = &mut self.sent[index];
+        sent.answered = Some(Instant::now());
+        sent.unsure |= matches!(outcome, Outcome::Unknown | Outcome::Refused(Code::OutcomeUnknown));
+        if !matches!(sent.outcome, Some(Outcome::Accepted { .. })) {
+            sent.outcome = Some(outcome);
+        }
+    }
+
     pub(super) fn joined(&mut self, room: &RoomName, result: &JoinResult) {
         let Some(heard) = self.rooms.get_mut(room) else {
             return self.strange.push(format!("joined to {room}"));
@@ -87,7 +112,10 @@ impl Record {
         };
         heard.note(Event::Heard { offset: msg.offset, name });
         if let (Some(position), Some(offset)) = (&mut heard.position, msg.offset) {
-            (position.offset, position.ts) = (offset, msg.ts);
+            // Only across keys does an offset come that isn't above the one before it.
+            if offset > position.offset {
+                (position.offset, position.ts) = (offset, msg.ts);
+            }
         }
     }
 

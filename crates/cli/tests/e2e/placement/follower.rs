@@ -16,26 +16,26 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 
 /// How a client comes in.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Way {
-    pub(super) gateway: SocketAddr,
-    pub(super) format: Format,
-    pub(super) tenant: &'static str,
+pub(crate) struct Way {
+    pub(crate) gateway: SocketAddr,
+    pub(crate) format: Format,
+    pub(crate) tenant: &'static str,
 }
 
 /// A running client. Dropped, it is gone without a goodbye.
-pub(super) struct Follower {
-    pub(super) name: String,
-    pub(super) tenant: &'static str,
+pub(crate) struct Follower {
+    pub(crate) name: String,
+    pub(crate) tenant: &'static str,
     /// The first is its home.
-    pub(super) rooms: Vec<RoomName>,
-    pub(super) client: Client,
-    pub(super) record: Arc<Mutex<Record>>,
+    pub(crate) rooms: Vec<RoomName>,
+    pub(crate) client: Client,
+    pub(crate) record: Arc<Mutex<Record>>,
     tasks: [JoinHandle<()>; 2],
 }
 
 impl Follower {
     /// Connects, with the first of `rooms` as its home, and joins them all.
-    pub(super) fn start(called: impl Into<String>, way: Way, rooms: &[String]) -> Self {
+    pub(crate) fn start(called: impl Into<String>, way: Way, rooms: &[String]) -> Self {
         let rooms: Vec<RoomName> = rooms.iter().map(|room| name(room)).collect();
         let mut connect = support::options(way.gateway, way.format, None);
         connect.room = rooms.first().cloned();
@@ -62,17 +62,17 @@ impl Follower {
     }
 
     /// What is written down so far.
-    pub(super) fn record(&self) -> MutexGuard<'_, Record> {
+    pub(crate) fn record(&self) -> MutexGuard<'_, Record> {
         lock(&self.record)
     }
 
     /// The node that holds it, or held it last.
-    pub(super) fn node(&self) -> String {
+    pub(crate) fn node(&self) -> String {
         self.record().node().to_owned()
     }
 
     /// The room that it is placed by.
-    pub(super) fn home(&self) -> &str {
+    pub(crate) fn home(&self) -> &str {
         self.rooms[0].as_str()
     }
 }
@@ -83,6 +83,6 @@ impl Drop for Follower {
     }
 }
 
-pub(super) fn lock(record: &Mutex<Record>) -> MutexGuard<'_, Record> {
+pub(crate) fn lock(record: &Mutex<Record>) -> MutexGuard<'_, Record> {
     record.lock().unwrap_or_else(PoisonError::into_inner)
 }

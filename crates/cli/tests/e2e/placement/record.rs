@@ -11,42 +11,42 @@ use ringway_testkit::transcript::{self, Name, Place};
 use crate::peer;
 
 #[derive(Debug, Default)]
-pub(super) struct Record {
-    pub(super) rooms: BTreeMap<RoomName, Heard>,
+pub(crate) struct Record {
+    pub(crate) rooms: BTreeMap<RoomName, Heard>,
     /// Connections that got as far as `hello`, and on which node.
-    pub(super) opened: Vec<(Instant, String)>,
+    pub(crate) opened: Vec<(Instant, String)>,
     /// Connections that were lost while there was no other yet.
-    pub(super) lost: Vec<(Instant, Closed)>,
+    pub(crate) lost: Vec<(Instant, Closed)>,
     /// It has given up.
-    pub(super) ended: Option<Closed>,
+    pub(crate) ended: Option<Closed>,
     /// What it should never have got.
-    pub(super) strange: Vec<String>,
-    pub(super) sent: Vec<Sent>,
+    pub(crate) strange: Vec<String>,
+    pub(crate) sent: Vec<Sent>,
 }
 
 /// One room, from a client's seat.
 #[derive(Debug, Default)]
-pub(super) struct Heard {
+pub(crate) struct Heard {
     /// Where the client is.
-    pub(super) place: Option<Place>,
-    pub(super) events: Vec<(Instant, transcript::Event)>,
+    pub(crate) place: Option<Place>,
+    pub(crate) events: Vec<(Instant, transcript::Event)>,
     /// The gaps told, by their reason.
-    pub(super) gaps: Vec<(Instant, String)>,
+    pub(crate) gaps: Vec<(Instant, String)>,
     /// Resumes that were refused: where the client was, and what it was told.
-    pub(super) not_resumed: Vec<String>,
+    pub(crate) not_resumed: Vec<String>,
 }
 
 /// A publication of the client's own.
 #[derive(Debug)]
-pub(super) struct Sent {
-    pub(super) room: RoomName,
-    pub(super) name: Name,
-    pub(super) asked: Instant,
-    pub(super) answered: Option<(Instant, Outcome)>,
+pub(crate) struct Sent {
+    pub(crate) room: RoomName,
+    pub(crate) name: Name,
+    pub(crate) asked: Instant,
+    pub(crate) answered: Option<(Instant, Outcome)>,
 }
 
 #[derive(Debug)]
-pub(super) enum Outcome {
+pub(crate) enum Outcome {
     /// No place: the backplane was away.
     Accepted(Option<Place>),
     /// Refused, or nobody knows: why, for the message of a failed test.
@@ -54,22 +54,22 @@ pub(super) enum Outcome {
 }
 
 impl Record {
-    pub(super) fn of(rooms: &[RoomName]) -> Self {
+    pub(crate) fn of(rooms: &[RoomName]) -> Self {
         let rooms = rooms.iter().map(|room| (room.clone(), Heard::default())).collect();
         Self { rooms, ..Self::default() }
     }
 
     /// The node that holds it, or held it last.
-    pub(super) fn node(&self) -> &str {
+    pub(crate) fn node(&self) -> &str {
         self.opened.last().map_or("", |(_, node)| node)
     }
 
     /// Whether everything that it asked for has an outcome.
-    pub(super) fn is_answered(&self) -> bool {
+    pub(crate) fn is_answered(&self) -> bool {
         self.sent.iter().all(|sent| sent.answered.is_some())
     }
 
-    pub(super) fn event(&mut self, tenant: &str, event: Event) {
+    pub(crate) fn event(&mut self, tenant: &str, event: Event) {
         match event {
             Event::State(State::Open { node, .. }) => {
                 self.opened.push((Instant::now(), node.as_deref().unwrap_or_default().to_owned()));
@@ -132,7 +132,7 @@ impl Heard {
     }
 
     /// No gap came, and every resume was a success.
-    pub(super) fn assert_told_nothing(&self, who: &str) {
+    pub(crate) fn assert_told_nothing(&self, who: &str) {
         assert!(
             self.gaps.is_empty() && self.not_resumed.is_empty(),
             "{who}: gaps {:?}, refused {:?}",
@@ -142,11 +142,11 @@ impl Heard {
     }
 
     /// How many publications came.
-    pub(super) fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.events.iter().filter(|(_, event)| matches!(event, transcript::Event::Heard { .. })).count()
     }
 }
 
-pub(super) fn place_of(epoch: &EpochName, offset: u64) -> Place {
+pub(crate) fn place_of(epoch: &EpochName, offset: u64) -> Place {
     Place { epoch: epoch.as_str().into(), offset }
 }

@@ -12,14 +12,14 @@ const LATE: Duration = Duration::from_millis(250);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// Watches from its making to its end.
-pub(super) struct Steady {
+pub(crate) struct Steady {
     /// How late it was at worst, in milliseconds.
     worst: Arc<AtomicU64>,
     ended: Arc<AtomicBool>,
 }
 
 impl Steady {
-    pub(super) fn watch() -> Self {
+    pub(crate) fn watch() -> Self {
         let steady = Self { worst: Arc::default(), ended: Arc::default() };
         let (worst, ended) = (Arc::clone(&steady.worst), Arc::clone(&steady.ended));
         thread::spawn(move || {
@@ -33,7 +33,7 @@ impl Steady {
         steady
     }
 
-    pub(super) fn was(&self) -> bool {
+    pub(crate) fn was(&self) -> bool {
         u128::from(self.worst.load(Ordering::Relaxed)) < LATE.as_millis()
     }
 }

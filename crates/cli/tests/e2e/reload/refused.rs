@@ -36,7 +36,7 @@ async fn a_broken_file_changes_nothing() {
             "[tenants.acme]\nlimits = { rooms = -1 }\n",
             "ringway.toml:2:20: tenants.acme.limits.rooms: expected a whole number",
         ),
-        ("[[classes]]\nrooms = \"r\"\nstore = \"s\"\n", "classes[0].store: not built yet"),
+        ("[[classes]]\nrooms = \"r\"\nstore = \"s\"\n", "classes[0].store: there is no store \"s\""),
     ] {
         site.refuses(text, problem);
         assert_eq!(enters(site.at(), &token, None).0, 101, "{problem}");

@@ -155,7 +155,9 @@ async fn what_cannot_be_published_over_http_is_told() {
         ("a store that is neither", good.clone().with("Ringway-Store", "yes"), 400, "bad_request"),
         ("no connection's name", good.clone().with("Ringway-Exclude", "a b"), 400, "bad_request"),
         ("another method", call("PUT", target), 405, "bad_request"),
-        ("what comes later", call("GET", target), 501, "not_found"),
+        ("history of what isn't kept", call("GET", target), 404, "no_history"),
+        ("forgetting what isn't kept", call("DELETE", target), 404, "no_history"),
+        ("what comes later", call("GET", "/v1/rooms"), 501, "not_found"),
     ] {
         assert_eq!(call.refused(gateway), (status, code.to_owned()), "{why}");
     }

@@ -158,7 +158,11 @@ fn check_config_says_what_is_wrong_where_and_what_would_be_right() {
             "3:32",
             "sha256:",
         ),
-        (&format!("{tenant}[[classes]]\nrooms = \"a\"\nstore = \"chat\"\n"), "5:1", "not built yet"),
+        (
+            &format!("{tenant}[[classes]]\nrooms = \"a\"\nstore = \"chat\"\n"),
+            "5:1",
+            "there is no store \"chat\"",
+        ),
         (&format!("{tenant}[[hooks]]\n"), "3:3", "not built yet"),
     ] {
         let told = misused(&check(text));
