@@ -4,6 +4,7 @@ mod baseline;
 mod conductor;
 mod control;
 mod dialect;
+mod durable;
 mod histogram;
 mod plan;
 mod proc;
@@ -38,6 +39,8 @@ enum Order {
     },
     /// Works out what large clusters would do, with the real ring; writes plots to `docs/scaling/`
     Simulate(simulate::Ask),
+    /// Measures durable rooms beside JetStream alone; writes `target/loadtest/durable/report.md`
+    Durable(durable::Ask),
     /// A generator process; the conductor starts it
     #[command(hide = true)]
     Worker,
@@ -56,6 +59,7 @@ fn main() -> anyhow::Result<()> {
         Order::List => plan::list(),
         Order::Report { directory } => report::write(&directory),
         Order::Simulate(ask) => simulate::run(&ask),
+        Order::Durable(ask) => durable::run(&ask),
         Order::Worker => worker::run(),
         Order::Baseline { kind, listen } => baseline::run(kind, listen),
     }

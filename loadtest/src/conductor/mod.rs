@@ -162,7 +162,7 @@ fn in_a_line(run: &Run) -> String {
 }
 
 /// The repository: where this package's folder lies, or the working directory.
-fn root() -> anyhow::Result<PathBuf> {
+pub(crate) fn root() -> anyhow::Result<PathBuf> {
     let here = std::env::current_dir()?;
     let found = here.ancestors().find(|folder| folder.join("loadtest/Cargo.toml").exists());
     Ok(found.context("run this inside the repository")?.to_owned())

@@ -5,7 +5,7 @@
 
 mod centrifugo;
 mod plain;
-mod ringway;
+pub(crate) mod ringway;
 mod socketio;
 pub(crate) mod stamp;
 

@@ -185,7 +185,7 @@ fn told(kind: &str, code: &str, message: Option<&str>) -> String {
 }
 
 /// All that a token can give, everywhere.
-fn grants() -> anyhow::Result<Grants> {
+pub(crate) fn grants() -> anyhow::Result<Grants> {
     let rights = [Right::Join, Right::Publish, Right::Presence, Right::History, Right::Call];
     let rooms = Pattern::parse("**").context("the pattern of all rooms")?;
     Ok([Grant { rooms, rights: rights.into_iter().collect() }].into_iter().collect())
@@ -227,11 +227,11 @@ fn ticket(format: Wire, tenant: &TenantId, grants: &Grants, room: Option<RoomNam
     }
 }
 
-fn random() -> String {
+pub(crate) fn random() -> String {
     URL_SAFE_NO_PAD.encode(rand::random::<[u8; 16]>())
 }
 
-fn now_s() -> u64 {
+pub(crate) fn now_s() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 

@@ -12,7 +12,7 @@ pub(crate) mod plot;
 #[cfg(test)]
 mod sample;
 mod slow;
-mod spread;
+pub(crate) mod spread;
 mod table;
 mod tables;
 #[cfg(test)]

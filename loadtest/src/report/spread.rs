@@ -2,17 +2,17 @@
 
 /// What repetitions of one figure came to.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Spread {
-    pub(super) median: f64,
-    pub(super) least: f64,
-    pub(super) greatest: f64,
+pub(crate) struct Spread {
+    pub(crate) median: f64,
+    pub(crate) least: f64,
+    pub(crate) greatest: f64,
     /// How many repetitions it was made from.
-    pub(super) of: usize,
+    pub(crate) of: usize,
 }
 
 impl Spread {
     /// Of those figures that are numbers; none: there is nothing to say.
-    pub(super) fn of(figures: impl IntoIterator<Item = f64>) -> Option<Self> {
+    pub(crate) fn of(figures: impl IntoIterator<Item = f64>) -> Option<Self> {
         let mut figures: Vec<f64> = figures.into_iter().filter(|figure| figure.is_finite()).collect();
         figures.sort_by(f64::total_cmp);
         let (&least, &greatest) = (figures.first()?, figures.last()?);

@@ -3,14 +3,14 @@
 mod centrifugo;
 mod floor;
 mod node_js;
-mod process;
+pub(crate) mod process;
 mod proxy;
 mod python;
 mod ringway;
 mod tools;
 mod tungstenite;
 
-pub(crate) use ringway::{FREE, NOISY, NOISY_LIMIT};
+pub(crate) use ringway::{CLUSTER_SECRET, FREE, NOISY, NOISY_LIMIT, Ringway, Server, TENANT};
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

@@ -33,7 +33,7 @@ wait "$server"
 
 /// What is to be started.
 #[derive(Debug)]
-pub(super) struct Program {
+pub(crate) struct Program {
     /// Names its log.
     name: String,
     cores: Vec<usize>,
@@ -44,7 +44,7 @@ pub(super) struct Program {
 
 impl Program {
     /// `program` on these cores; `name` is that of its log in `scratch`.
-    pub(super) fn new(name: &str, program: impl AsRef<OsStr>, cores: &[usize], scratch: &Path) -> Program {
+    pub(crate) fn new(name: &str, program: impl AsRef<OsStr>, cores: &[usize], scratch: &Path) -> Program {
         Program {
             name: name.to_owned(),
             cores: cores.to_vec(),
@@ -54,12 +54,12 @@ impl Program {
         }
     }
 
-    pub(super) fn args(mut self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Program {
+    pub(crate) fn args(mut self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Program {
         self.words.extend(args.into_iter().map(|arg| arg.as_ref().to_owned()));
         self
     }
 
-    pub(super) fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Program {
+    pub(crate) fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Program {
         self.environment.push((name.as_ref().to_owned(), value.as_ref().to_owned()));
         self
     }
@@ -68,7 +68,7 @@ impl Program {
     ///
     /// # Errors
     /// There is no `sh`. A program that doesn't exist is found out by [`Process::wait_for`].
-    pub(super) fn start(self) -> anyhow::Result<Process> {
+    pub(crate) fn start(self) -> anyhow::Result<Process> {
         let log = self.scratch.join(format!("{}.log", self.name));
         let cores: Vec<String> = self.cores.iter().map(ToString::to_string).collect();
         let mut keeper = Command::new("sh");
@@ -100,7 +100,7 @@ impl Program {
 
 /// A running process. Killed, with its children, when it is dropped.
 #[derive(Debug)]
-pub(super) struct Process {
+pub(crate) struct Process {
     name: String,
     shell: Child,
     pid: u32,
@@ -108,7 +108,7 @@ pub(super) struct Process {
 }
 
 impl Process {
-    pub(super) fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.pid
     }
 
@@ -116,7 +116,7 @@ impl Process {
     ///
     /// # Errors
     /// It ends, or doesn't within 30 s: with the end of its log.
-    pub(super) fn wait_for(&self, address: SocketAddr) -> anyhow::Result<()> {
+    pub(crate) fn wait_for(&self, address: SocketAddr) -> anyhow::Result<()> {
         self.wait_until(|| TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_ok())
     }
 
@@ -124,7 +124,7 @@ impl Process {
     ///
     /// # Errors
     /// As [`wait_for`](Self::wait_for).
-    pub(super) fn wait_ready(&self, admin: SocketAddr) -> anyhow::Result<()> {
+    pub(crate) fn wait_ready(&self, admin: SocketAddr) -> anyhow::Result<()> {
         self.wait_until(|| {
             ringway_testkit::http::get(admin, "/readyz").is_ok_and(|answer| answer.status == 200)
         })
@@ -134,7 +134,7 @@ impl Process {
     ///
     /// # Errors
     /// As [`wait_for`](Self::wait_for).
-    pub(super) fn wait_until(&self, ready: impl Fn() -> bool) -> anyhow::Result<()> {
+    pub(crate) fn wait_until(&self, ready: impl Fn() -> bool) -> anyhow::Result<()> {
         let deadline = Instant::now() + READY_WITHIN;
         while !ready() {
             if !self.runs() {

@@ -21,9 +21,9 @@ const NODE_HOLDS: usize = 18_000;
 const GATEWAY_HOLDS: usize = 9_000;
 
 /// For servers of the loop-back address that live for minutes.
-const CLUSTER_SECRET: &str = "loadtest-cluster-secret-0123456789abcdef";
+pub(crate) const CLUSTER_SECRET: &str = "loadtest-cluster-secret-0123456789abcdef";
 const TENANT_SECRET: &str = "loadtest-tenant-secret-0123456789abcdefg";
-const TENANT: &str = "load";
+pub(crate) const TENANT: &str = "load";
 
 /// Tenants beside: one with a limit, one without.
 pub(crate) const NOISY: &str = "noisy";
@@ -226,10 +226,10 @@ fn admins(role: &'static str, servers: &[Server]) -> impl Iterator<Item = (&'sta
 
 /// A `ringway` process that is ready.
 #[derive(Debug)]
-pub(super) struct Server {
-    pub(super) listen: SocketAddr,
-    pub(super) admin: SocketAddr,
-    pub(super) process: Process,
+pub(crate) struct Server {
+    pub(crate) listen: SocketAddr,
+    pub(crate) admin: SocketAddr,
+    pub(crate) process: Process,
 }
 
 impl Server {
@@ -241,7 +241,7 @@ impl Server {
 
     /// Waits until it has heard of so many nodes. A gateway is ready with the first of them, and sends whoever comes before
     /// it has heard of the others, some tens of milliseconds later, where they are at home without these.
-    fn knows(self, nodes: usize) -> anyhow::Result<Server> {
+    pub(crate) fn knows(self, nodes: usize) -> anyhow::Result<Server> {
         self.process.wait_until(|| {
             let ring = ringway_testkit::http::get(self.admin, "/debug/ring").ok();
             let ring = ring.and_then(|answer| serde_json::from_str::<serde_json::Value>(&answer.body).ok());
@@ -265,7 +265,7 @@ impl Cluster {
             Ok(binary) => Nats::start(ground, &binary)?,
             Err(error) => return Ok(Err(format!("no nats-server: {error}"))),
         };
-        let ringway = Ringway::new(ground, classes, Some(&nats))?;
+        let ringway = Ringway::new(ground, classes, Some(nats.address))?;
         let nodes = (0..count).map(|n| ringway.node(ground, n)).collect::<anyhow::Result<_>>()?;
         Ok(Ok(Cluster { ringway, nats, nodes }))
     }
@@ -295,17 +295,18 @@ impl Nats {
 }
 
 /// The binary, and the one configuration of its processes.
-struct Ringway {
+pub(crate) struct Ringway {
     binary: PathBuf,
     config: PathBuf,
     version: String,
 }
 
 impl Ringway {
-    fn new(ground: &Ground, classes: &str, nats: Option<&Nats>) -> anyhow::Result<Ringway> {
+    /// `classes`: what is said of rooms, and of stores.
+    pub(crate) fn new(ground: &Ground, classes: &str, nats: Option<SocketAddr>) -> anyhow::Result<Ringway> {
         let binary = binary(&ground.root)?;
         let version = version_of(Command::new(&binary).arg("--version"));
-        let config = configuration(ground, classes, nats.map(|nats| nats.address))?;
+        let config = configuration(ground, classes, nats)?;
         Ok(Ringway { binary, config, version })
     }
 
@@ -316,7 +317,7 @@ impl Ringway {
             .env("RINGWAY_LOG", "warn")
     }
 
-    fn node(&self, ground: &Ground, n: usize) -> anyhow::Result<Server> {
+    pub(crate) fn node(&self, ground: &Ground, n: usize) -> anyhow::Result<Server> {
         let (listen, admin) = (free_port(), free_port());
         let program = self
             .program(&format!("node-{n}"), "node", ground)

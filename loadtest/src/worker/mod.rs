@@ -6,7 +6,7 @@
 
 mod clock;
 mod commands;
-mod connection;
+pub(crate) mod connection;
 mod diag;
 mod engine;
 pub(crate) mod frame;
@@ -24,7 +24,7 @@ mod tally;
 #[cfg(test)]
 mod tests;
 mod trickle;
-mod upgrade;
+pub(crate) mod upgrade;
 
 use std::io::{self, Write as _};
 use std::sync::mpsc::channel;
@@ -59,7 +59,7 @@ fn say(event: &Event) -> anyhow::Result<()> {
 }
 
 /// As many files as may be: each connection is one.
-fn allow_files() -> anyhow::Result<()> {
+pub(crate) fn allow_files() -> anyhow::Result<()> {
     let limit = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })
         .context("the limit of open files")
