@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use ringway_backplane::message::Publication;
+use ringway_protocol::name::ConnId;
 
 use crate::room::weight;
 
@@ -17,10 +18,32 @@ pub(crate) const BATCH_BYTES: usize = 256 << 10;
 
 /// What entered together, and is told one outcome.
 #[derive(Debug)]
-pub(crate) struct Entering<P> {
-    pub(crate) publisher: P,
-    pub(crate) publications: Vec<Publication>,
+struct Entering<P> {
+    publisher: P,
+    publications: Vec<Publication>,
     bytes: usize,
+}
+
+/// What leaves together.
+#[derive(Debug)]
+pub(crate) struct Batch<P>(Vec<Entering<P>>);
+
+impl<P> Batch<P> {
+    /// Who is told, and of how many publications each; and the publications, in order.
+    pub(crate) fn apart(self) -> (Vec<(P, usize)>, Vec<Publication>) {
+        let mut publishers = Vec::with_capacity(self.0.len());
+        let mut publications = Vec::new();
+        for entering in self.0 {
+            publishers.push((entering.publisher, entering.publications.len()));
+            publications.extend(entering.publications);
+        }
+        (publishers, publications)
+    }
+
+    /// All of them, in order.
+    pub(crate) fn publications(&self) -> Vec<Publication> {
+        self.0.iter().flat_map(|entering| entering.publications.iter().cloned()).collect()
+    }
 }
 
 /// What waits, in the order it came.
@@ -38,6 +61,12 @@ impl<P> Entrance<P> {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.queue.is_empty()
+    }
+
+    /// How many publications wait.
+    #[cfg(test)]
+    pub(crate) fn count(&self) -> usize {
+        self.count
     }
 
     /// What was busy once keeps no memory for more.
@@ -59,12 +88,14 @@ impl<P> Entrance<P> {
         Ok(())
     }
 
-    /// The next to go, without those that have to wait; empty: none.
-    pub(crate) fn next_batch(&mut self, waits: impl Fn(&Entering<P>) -> bool) -> Vec<Entering<P>> {
+    /// The next to go; none: nothing can. `joins`: whose join isn't answered yet. Who joined before it published is
+    /// answered first, so that it gets its own publication.
+    pub(crate) fn next_batch(&mut self, joins: impl Fn(&ConnId) -> bool) -> Option<Batch<P>> {
         let mut batch = Vec::new();
         let (mut count, mut bytes, mut at) = (0, 0, 0);
         while let Some(next) = self.queue.get(at) {
-            if waits(next) {
+            let conn = next.publications.first().and_then(|first| first.conn.as_ref());
+            if conn.is_some_and(&joins) {
                 at += 1;
                 continue;
             }
@@ -78,6 +109,6 @@ impl<P> Entrance<P> {
         }
         self.count -= count;
         self.bytes -= bytes;
-        batch
+        (!batch.is_empty()).then_some(Batch(batch))
     }
 }

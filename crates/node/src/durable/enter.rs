@@ -9,7 +9,7 @@ use ringway_protocol::name::Key;
 use super::Durable;
 use super::limits::{ASKED, PUBLISH_WAIT};
 use super::surroundings::Surroundings;
-use crate::entrance::Entering;
+use crate::entrance::Batch;
 use crate::room::{AskError, AskId, Handles};
 use crate::storing::StoreId;
 
@@ -19,7 +19,7 @@ type Publishers<H> = Vec<(<H as Handles>::Publisher, usize)>;
 /// This node's own batch that is under way.
 pub(super) enum Flight<H: Handles> {
     /// The owner was asked.
-    Asked { id: AskId, batch: Vec<Entering<H::Publisher>> },
+    Asked { id: AskId, batch: Batch<H::Publisher> },
     /// This node stores it.
     Storing { id: StoreId, publishers: Publishers<H>, sent: Sent },
 }
@@ -50,16 +50,6 @@ impl Sent {
     }
 }
 
-fn apart<P>(batch: Vec<Entering<P>>) -> (Vec<(P, usize)>, Vec<Publication>) {
-    let mut publishers = Vec::with_capacity(batch.len());
-    let mut publications = Vec::new();
-    for entering in batch {
-        publishers.push((entering.publisher, entering.publications.len()));
-        publications.extend(entering.publications);
-    }
-    (publishers, publications)
-}
-
 impl<H: Handles> Durable<H> {
     pub(super) fn admit(
         &mut self,
@@ -73,33 +63,25 @@ impl<H: Handles> Durable<H> {
         }
     }
 
-    /// Sends on what entered, as far as it can go now. Who joined before it published is answered first, so that it gets its
-    /// own publication.
+    /// Sends on what entered, as far as it can go now.
     pub(super) fn pump(&mut self, s: &mut impl Surroundings<H>) {
         while self.flight.is_none() && !self.entrance.is_empty() {
-            let waits = |conn: &_| self.waiting.iter().any(|waiting| waiting.is_of(conn));
-            let batch = self.entrance.next_batch(|next: &Entering<_>| {
-                next.publications.first().and_then(|first| first.conn.as_ref()).is_some_and(waits)
-            });
-            if batch.is_empty() {
-                return;
-            }
+            let joins = |conn: &_| self.waiting.iter().any(|waiting| waiting.is_of(conn));
+            let Some(batch) = self.entrance.next_batch(joins) else { return };
             match s.owner().filter(|owner| owner != s.me()) {
                 _ if s.away() => self.not_stored(s, batch),
                 None => self.store_batch(s, batch),
                 Some(owner) => {
-                    let publications =
-                        batch.iter().flat_map(|entering| entering.publications.iter().cloned());
-                    let publications = publications.collect();
-                    let id = s.ask(&owner, Ask::Publish { publications }, PUBLISH_WAIT);
+                    let ask = Ask::Publish { publications: batch.publications() };
+                    let id = s.ask(&owner, ask, PUBLISH_WAIT);
                     self.flight = Some(Box::new(Flight::Asked { id, batch }));
                 }
             }
         }
     }
 
-    fn store_batch(&mut self, s: &mut impl Surroundings<H>, batch: Vec<Entering<H::Publisher>>) {
-        let (publishers, publications) = apart(batch);
+    fn store_batch(&mut self, s: &mut impl Surroundings<H>, batch: Batch<H::Publisher>) {
+        let (publishers, publications) = batch.apart();
         let sent = Sent::of(&publications);
         match self.send_signals(s, publications) {
             publications if publications.is_empty() => tell(s, publishers, &sent.fates(Vec::new())),
@@ -126,8 +108,8 @@ impl<H: Handles> Durable<H> {
     }
 
     /// Nothing of it can be stored now. Signals go to who is here.
-    fn not_stored(&mut self, s: &mut impl Surroundings<H>, batch: Vec<Entering<H::Publisher>>) {
-        let (publishers, publications) = apart(batch);
+    fn not_stored(&mut self, s: &mut impl Surroundings<H>, batch: Batch<H::Publisher>) {
+        let (publishers, publications) = batch.apart();
         let mut fates = Vec::with_capacity(publications.len());
         for publication in &publications {
             if publication.signal {
@@ -152,7 +134,7 @@ impl<H: Handles> Durable<H> {
         };
         match answer {
             Ok(Answer::Fates(mut fates)) => {
-                let (publishers, publications) = apart(batch);
+                let (publishers, publications) = batch.apart();
                 let missing = match fates.last() {
                     Some(limited @ Fate::Limited { .. }) => *limited,
                     _ => Fate::Unknown,
@@ -168,7 +150,7 @@ impl<H: Handles> Durable<H> {
             }
             // Perhaps it was stored: it mustn't be sent again, since later ones may have been too.
             Ok(_) | Err(AskError::Timeout) => {
-                let (publishers, publications) = apart(batch);
+                let (publishers, publications) = batch.apart();
                 let fate =
                     |publication: &Publication| if publication.signal { Fate::Passed } else { Fate::Unknown };
                 tell(s, publishers, &publications.iter().map(fate).collect::<Vec<_>>());

@@ -4,23 +4,14 @@
 use std::time::Duration;
 
 use super::deliver::not_to;
-use super::limits::{BATCH, BATCH_BYTES, ENTERING, ENTERING_BYTES, PUBLISH_WAIT, RETRY};
-use super::log::{Entry, weight};
+use super::limits::{PUBLISH_WAIT, RETRY};
+use super::log::Entry;
 use super::number::Queued;
 use super::surroundings::{AskError, AskId, Handles, Outcome, Surroundings};
 use super::{Room, Standing};
+use crate::entrance::Batch;
 use ringway_backplane::message::{Answer, Ask, Publication, Published};
 use ringway_ring::NodeId;
-
-/// What entered together, and is told one outcome.
-pub(super) struct Entering<H: Handles> {
-    publisher: H::Publisher,
-    publications: Vec<Publication>,
-    bytes: usize,
-}
-
-/// What goes to the holder together.
-pub(super) struct Batch<H: Handles>(Vec<Entering<H>>);
 
 /// Who is told, and of how many publications each.
 pub(super) struct Publishers<H: Handles>(Vec<(H::Publisher, usize)>);
@@ -32,7 +23,7 @@ pub(super) enum Flight<H: Handles> {
     Asked {
         id: AskId,
         redirected: bool,
-        batch: Batch<H>,
+        batch: Batch<H::Publisher>,
     },
 }
 
@@ -42,23 +33,13 @@ impl<H: Handles> Flight<H> {
     }
 }
 
-impl<H: Handles> Batch<H> {
-    pub(super) fn apart(self) -> (Publishers<H>, Vec<Publication>) {
-        let mut publishers = Vec::with_capacity(self.0.len());
-        let mut publications = Vec::new();
-        for entering in self.0 {
-            publishers.push((entering.publisher, entering.publications.len()));
-            publications.extend(entering.publications);
-        }
-        (Publishers(publishers), publications)
-    }
-
-    fn publications(&self) -> Vec<Publication> {
-        self.0.iter().flat_map(|entering| entering.publications.iter().cloned()).collect()
-    }
-}
-
 impl<H: Handles> Publishers<H> {
+    /// Those of a batch, and what they published.
+    pub(super) fn of(batch: Batch<H::Publisher>) -> (Self, Vec<Publication>) {
+        let (publishers, publications) = batch.apart();
+        (Self(publishers), publications)
+    }
+
     /// Each gets its own part of the numbers.
     pub(super) fn tell_published(self, s: &mut impl Surroundings<H>, published: &[Published]) {
         let mut rest = published;
@@ -105,20 +86,16 @@ impl<H: Handles> Room<H> {
         publisher: H::Publisher,
         publications: Vec<Publication>,
     ) {
-        let bytes = publications.iter().map(weight).sum();
-        if self.entering_count + publications.len() > ENTERING || self.entering_bytes + bytes > ENTERING_BYTES
-        {
-            return s.outcome(publisher, Outcome::Unavailable { retry: RETRY });
+        if let Err(publisher) = self.entrance.admit(publisher, publications) {
+            s.outcome(publisher, Outcome::Unavailable { retry: RETRY });
         }
-        self.entering_count += publications.len();
-        self.entering_bytes += bytes;
-        self.entering.push_back(Entering { publisher, publications, bytes });
     }
 
     /// Sends on what entered, as far as it can go now.
     pub(super) fn pump(&mut self, s: &mut impl Surroundings<H>) {
         while self.flight.is_none() {
-            let Some(batch) = self.next_batch() else { return };
+            let joins = |conn: &_| self.members.is_waiting(conn);
+            let Some(batch) = self.entrance.next_batch(joins) else { return };
             let owner = s.owner();
             if s.away() {
                 self.publish_locally(s, batch);
@@ -130,34 +107,13 @@ impl<H: Handles> Room<H> {
         }
     }
 
-    /// The next to go. Who joined before it published is answered first, so that it gets its own publication.
-    fn next_batch(&mut self) -> Option<Batch<H>> {
-        let mut batch = Vec::new();
-        let (mut count, mut bytes, mut at) = (0, 0, 0);
-        while let Some(next) = self.entering.get(at) {
-            if self.waits_for_join(next) {
-                at += 1;
-                continue;
-            }
-            let fits = count + next.publications.len() <= BATCH && bytes + next.bytes <= BATCH_BYTES;
-            if !batch.is_empty() && !fits {
-                break;
-            }
-            count += next.publications.len();
-            bytes += next.bytes;
-            batch.extend(self.entering.remove(at));
-        }
-        self.entering_count -= count;
-        self.entering_bytes -= bytes;
-        (!batch.is_empty()).then_some(Batch(batch))
-    }
-
-    fn waits_for_join(&self, entering: &Entering<H>) -> bool {
-        let conn = entering.publications.first().and_then(|publication| publication.conn.as_ref());
-        conn.is_some_and(|conn| self.members.is_waiting(conn))
-    }
-
-    fn send(&mut self, s: &mut impl Surroundings<H>, to: &NodeId, batch: Batch<H>, redirected: bool) {
+    fn send(
+        &mut self,
+        s: &mut impl Surroundings<H>,
+        to: &NodeId,
+        batch: Batch<H::Publisher>,
+        redirected: bool,
+    ) {
         if to == s.me() {
             if self.standing != Standing::Holding || self.taking.is_some() {
                 self.flight = Some(Box::new(Flight::Taking));
@@ -174,9 +130,9 @@ impl<H: Handles> Room<H> {
             return;
         };
         match answer {
-            Ok(Answer::Published(published)) => batch.apart().0.tell_published(s, &published),
+            Ok(Answer::Published(published)) => Publishers::<H>::of(batch).0.tell_published(s, &published),
             Ok(Answer::Limited { published, retry_ms }) => {
-                batch.apart().0.tell_limited(s, &published, retry_ms.map(Duration::from_millis));
+                Publishers::<H>::of(batch).0.tell_limited(s, &published, retry_ms.map(Duration::from_millis));
             }
             Ok(Answer::Redirect { to: Some(to) }) if !redirected => self.send(s, &to, batch, true),
             Ok(Answer::Redirect { .. } | Answer::Refused { .. })
@@ -184,7 +140,7 @@ impl<H: Handles> Room<H> {
                 self.not_published(s, batch);
             }
             // Perhaps it was numbered: it mustn't be sent again.
-            Ok(_) | Err(AskError::Timeout) => batch.apart().0.tell_all(s, &Outcome::Unknown),
+            Ok(_) | Err(AskError::Timeout) => Publishers::<H>::of(batch).0.tell_all(s, &Outcome::Unknown),
         }
     }
 
@@ -192,21 +148,21 @@ impl<H: Handles> Room<H> {
     pub(super) fn give_up_flight(&mut self, s: &mut impl Surroundings<H>) {
         let asked = self.flight.take_if(|flight| matches!(**flight, Flight::Asked { .. }));
         if let Some(Flight::Asked { batch, .. }) = asked.map(|flight| *flight) {
-            batch.apart().0.tell_all(s, &Outcome::Unknown);
+            Publishers::<H>::of(batch).0.tell_all(s, &Outcome::Unknown);
         }
     }
 
     /// Surely nobody has numbered it, and nobody can now.
-    pub(super) fn not_published(&mut self, s: &mut impl Surroundings<H>, batch: Batch<H>) {
+    pub(super) fn not_published(&mut self, s: &mut impl Surroundings<H>, batch: Batch<H::Publisher>) {
         if s.away() {
             return self.publish_locally(s, batch);
         }
-        batch.apart().0.tell_all(s, &Outcome::Unavailable { retry: RETRY });
+        Publishers::<H>::of(batch).0.tell_all(s, &Outcome::Unavailable { retry: RETRY });
     }
 
     /// The backplane is away: without a number, to whom we have.
-    fn publish_locally(&mut self, s: &mut impl Surroundings<H>, batch: Batch<H>) {
-        let (publishers, publications) = batch.apart();
+    fn publish_locally(&mut self, s: &mut impl Surroundings<H>, batch: Batch<H::Publisher>) {
+        let (publishers, publications) = Publishers::<H>::of(batch);
         for publication in publications {
             let entry = Entry { offset: 0, publication: publication.into() };
             s.deliver(&entry, None, self.members.here(not_to(&entry.publication)));
@@ -218,6 +174,8 @@ impl<H: Handles> Room<H> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::entrance::{BATCH, BATCH_BYTES, ENTERING, ENTERING_BYTES};
+    use crate::room::log::weight;
     use crate::room::scene::{actor, by, epoch, node, publication, stage};
 
     fn published(offset: u64) -> Published {
@@ -364,7 +322,7 @@ mod tests {
             panic!("asked for no more")
         };
         assert_eq!(publications.len(), BATCH);
-        assert_eq!(room.entering_count, ENTERING - BATCH);
+        assert_eq!(room.entrance.count(), ENTERING - BATCH);
 
         let (mut room, mut stage) = self::stage("n2");
         let big = Publication { event: Some("x".repeat(60_000).into()), ..publication("") };

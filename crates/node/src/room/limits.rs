@@ -50,14 +50,6 @@ pub(crate) const AHEAD_BYTES: usize = 1 << 20;
 pub(crate) const QUEUED: usize = 1_024;
 /// See [`QUEUED`].
 pub(crate) const QUEUED_BYTES: usize = 4 << 20;
-/// Publications of this node that wait for those before them: count and bytes; over it: `unavailable`.
-pub(crate) const ENTERING: usize = 4_096;
-/// See [`ENTERING`].
-pub(crate) const ENTERING_BYTES: usize = 4 << 20;
-/// What one request to the owner carries at most.
-pub(crate) const BATCH: usize = 256;
-/// See [`BATCH`]: a publication is at most 64 KiB, so a request stays well below what NATS carries.
-pub(crate) const BATCH_BYTES: usize = 256 << 10;
 /// Joins that wait for the owner's answer; over it: answered at once, without a position.
 pub(crate) const WAITING: usize = 4_096;
 /// Lesser epochs whose delivered offsets are remembered, so that each loss in them is told once.

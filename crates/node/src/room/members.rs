@@ -1,14 +1,10 @@
 //! Who is in the room, and where each member is. Positions are kept by connection, cheaply: nearly all are level with
 //! the room and cost nothing when it moves on.
 
-use std::collections::HashMap;
-
 use super::surroundings::Member;
+use crate::seats::{Seated, Seats};
 use ringway_backplane::message::Epoch;
 use ringway_protocol::name::ConnId;
-
-/// Below this many members a look-up goes through all of them; most rooms never need the index.
-const INDEX_FROM: usize = 16;
 
 /// Where a member is, in the epoch that the room follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,43 +45,38 @@ impl<C> Seat<C> {
     }
 }
 
+impl<C: Member> Seated for Seat<C> {
+    fn id(&self) -> &ConnId {
+        self.conn.id()
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Members<C> {
-    seats: Vec<Seat<C>>,
-    /// Made when there are many.
-    // Boxed, since nearly no room has it.
-    #[allow(clippy::box_collection)]
-    index: Option<Box<HashMap<ConnId, usize>>>,
+    seats: Seats<Seat<C>>,
     /// How many aren't level.
     odd: usize,
 }
 
 impl<C: Member> Members<C> {
     pub(crate) fn new() -> Members<C> {
-        Members { seats: Vec::new(), index: None, odd: 0 }
+        Members { seats: Seats::new(), odd: 0 }
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.seats.len()
+        self.seats.all().len()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.seats.is_empty()
+        self.seats.all().is_empty()
     }
 
     pub(crate) fn all(&self) -> impl Iterator<Item = &C> {
-        self.seats.iter().map(|seat| &seat.conn)
-    }
-
-    fn find(&self, conn: &ConnId) -> Option<usize> {
-        match &self.index {
-            Some(index) => index.get(conn).copied(),
-            None => self.seats.iter().position(|seat| seat.conn.id() == conn),
-        }
+        self.seats.all().iter().map(|seat| &seat.conn)
     }
 
     pub(crate) fn seat(&self, conn: &ConnId) -> Option<&Seat<C>> {
-        self.find(conn).and_then(|at| self.seats.get(at))
+        self.seats.find(conn).map(|found| &self.seats.all()[found])
     }
 
     /// Whether its join isn't answered yet.
@@ -96,40 +87,24 @@ impl<C: Member> Members<C> {
     /// Seats a connection that waits for its answer; one that has a seat waits anew.
     pub(crate) fn seat_waiting(&mut self, conn: C, since: Option<Since>) {
         let since = since.map(Box::new);
-        if let Some(found) = self.find(conn.id()) {
+        if let Some(found) = self.seats.find(conn.id()) {
             self.place(found, At::Waiting);
-            self.seats[found].since = since;
-            self.seats[found].conn = conn;
+            self.seats.all_mut()[found].since = since;
+            self.seats.all_mut()[found].conn = conn;
             return;
-        }
-        if let Some(index) = &mut self.index {
-            index.insert(conn.id().clone(), self.seats.len());
-        } else if self.seats.len() >= INDEX_FROM {
-            let ids = self.seats.iter().map(|seat| seat.conn.id()).chain([conn.id()]);
-            self.index = Some(Box::new(ids.cloned().enumerate().map(|(at, id)| (id, at)).collect()));
         }
         self.seats.push(Seat { conn, at: At::Waiting, since });
         self.odd += 1;
     }
 
     pub(crate) fn remove(&mut self, conn: &ConnId) -> Option<Seat<C>> {
-        let found = self.find(conn)?;
-        let seat = self.seats.swap_remove(found);
+        let seat = self.seats.remove(conn)?;
         self.odd -= usize::from(seat.at != At::Level);
-        if let Some(index) = &mut self.index {
-            index.remove(conn);
-            if let Some(moved) = self.seats.get(found) {
-                index.insert(moved.conn.id().clone(), found);
-            }
-        }
-        if self.seats.is_empty() {
-            *self = Members::new();
-        }
         Some(seat)
     }
 
     fn place(&mut self, found: usize, at: At) {
-        let seat = &mut self.seats[found];
+        let seat = &mut self.seats.all_mut()[found];
         self.odd -= usize::from(seat.at != At::Level);
         seat.at = at;
         self.odd += usize::from(at != At::Level);
@@ -137,10 +112,10 @@ impl<C: Member> Members<C> {
 
     /// Says where a member is now. What it came with is kept only while `keep_since`.
     pub(crate) fn put(&mut self, conn: &ConnId, at: At, keep_since: bool) {
-        if let Some(found) = self.find(conn) {
+        if let Some(found) = self.seats.find(conn) {
             self.place(found, at);
             if !keep_since {
-                self.seats[found].since = None;
+                self.seats.all_mut()[found].since = None;
             }
         }
     }
@@ -150,8 +125,8 @@ impl<C: Member> Members<C> {
     pub(crate) fn due(&self, offset: u64, but: Option<&ConnId>) -> impl Iterator<Item = &C> {
         let plain = self.odd == 0;
         // Looked up once: to compare everyone's id would mean to fetch it from memory.
-        let but = but.and_then(|conn| self.find(conn));
-        self.seats.iter().enumerate().filter_map(move |(index, seat)| {
+        let but = but.and_then(|conn| self.seats.find(conn));
+        self.seats.all().iter().enumerate().filter_map(move |(index, seat)| {
             let due = (plain
                 || match seat.at {
                     At::Level => true,
@@ -166,7 +141,7 @@ impl<C: Member> Members<C> {
     /// Everyone whose join is answered, but one.
     pub(crate) fn here(&self, but: Option<&ConnId>) -> impl Iterator<Item = &C> {
         let here = move |seat: &&Seat<C>| seat.at != At::Waiting && but != Some(seat.conn.id());
-        self.seats.iter().filter(here).map(|seat| &seat.conn)
+        self.seats.all().iter().filter(here).map(|seat| &seat.conn)
     }
 
     /// The room has come to `offset`: who was just so far ahead is level now.
@@ -174,7 +149,7 @@ impl<C: Member> Members<C> {
         if self.odd == 0 {
             return;
         }
-        for seat in &mut self.seats {
+        for seat in self.seats.all_mut() {
             if matches!(seat.at, At::Beyond(has) if has <= offset) {
                 seat.at = At::Level;
                 self.odd -= 1;
@@ -187,7 +162,7 @@ impl<C: Member> Members<C> {
         if self.odd == 0 && !all {
             return;
         }
-        for seat in &mut self.seats {
+        for seat in self.seats.all_mut() {
             if seat.at == At::Waiting || (seat.at == At::Level && !all) {
                 continue;
             }
@@ -200,12 +175,12 @@ impl<C: Member> Members<C> {
 
     #[cfg(test)]
     pub(super) fn forget_all_since(&mut self) {
-        self.seats.iter_mut().for_each(|seat| seat.since = None);
+        self.seats.all_mut().iter_mut().for_each(|seat| seat.since = None);
     }
 
     /// Whether some member has no position.
     pub(crate) fn any_nowhere(&self) -> bool {
-        self.odd > 0 && self.seats.iter().any(|seat| seat.at == At::Nowhere)
+        self.odd > 0 && self.seats.all().iter().any(|seat| seat.at == At::Nowhere)
     }
 }
 
@@ -213,6 +188,7 @@ impl<C: Member> Members<C> {
 mod tests {
     use super::*;
     use crate::room::scene::{Actor, actor, conn};
+    use crate::seats::INDEX_FROM;
 
     fn seated(count: usize) -> Members<Actor> {
         let mut members = Members::new();

@@ -52,6 +52,8 @@ use ringway_protocol::frame::Position;
 use ringway_protocol::name::ConnId;
 use ringway_ring::NodeId;
 
+use crate::entrance::Entrance;
+
 /// What this node is to the room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Standing {
@@ -111,9 +113,7 @@ pub(crate) struct Room<H: Handles> {
     asked: u64,
     waiting: Vec<join::Waiting>,
     notes: Vec<(AskId, NodeId)>,
-    entering: VecDeque<enter::Entering<H>>,
-    entering_count: usize,
-    entering_bytes: usize,
+    entrance: Entrance<H::Publisher>,
     flight: Option<Box<enter::Flight<H>>>,
     /// When anyone last used it.
     used: Duration,
@@ -150,9 +150,7 @@ impl<H: Handles> Room<H> {
             asked: 0,
             waiting: Vec::new(),
             notes: Vec::new(),
-            entering: VecDeque::new(),
-            entering_count: 0,
-            entering_bytes: 0,
+            entrance: Entrance::new(),
             flight: None,
             used: Duration::ZERO,
             passed: 0,
@@ -297,9 +295,7 @@ impl<H: Handles> Room<H> {
         if self.queue.is_empty() {
             self.queue = VecDeque::new();
         }
-        if self.entering.is_empty() {
-            self.entering = VecDeque::new();
-        }
+        self.entrance.rest();
         // What is kept may be younger than the last use is old.
         self.is_at_rest() && !self.keeps_publications() && now >= self.used + limits::FORGET_AFTER
     }
@@ -313,7 +309,7 @@ impl<H: Handles> Room<H> {
             && self.asking.is_none()
             && self.flight.is_none()
             && self.queue.is_empty()
-            && self.entering.is_empty()
+            && self.entrance.is_empty()
             && self.notes.is_empty()
             && (self.marks.quiet() || self.log.number() == 0)
     }

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use super::enter::Batch;
+use super::enter::Publishers;
 use super::limits::{QUEUED, QUEUED_BYTES};
 use super::log::weight;
 use super::surroundings::{Handles, Surroundings};
 use super::{Room, Standing};
+use crate::entrance::Batch;
 use ringway_backplane::message::{Answer, LiveBody, Publication, Published};
 use ringway_protocol::code::Code;
 use ringway_ring::NodeId;
@@ -16,7 +17,7 @@ pub(super) enum Queued<H: Handles> {
     /// Another node's publications.
     Publish { from: NodeId, asker: H::Asker, publications: Vec<Publication> },
     /// This node's own, in flight.
-    Entered(Batch<H>),
+    Entered(Batch<H::Publisher>),
     /// Another node asks where the room is.
     Sync { from: NodeId, asker: H::Asker },
     /// This node does.
@@ -82,7 +83,7 @@ impl<H: Handles> Room<H> {
             }
             Queued::Entered(batch) => {
                 self.flight = None;
-                let (publishers, publications) = batch.apart();
+                let (publishers, publications) = Publishers::<H>::of(batch);
                 let published = self.number(s, publications);
                 publishers.tell_published(s, &published);
             }
