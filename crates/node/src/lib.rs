@@ -8,6 +8,8 @@
 //! the order sent → its `room` numbers it, or asks the room's owner to → the shard writes it to the members and to
 //! the room's live subject → on other nodes with members, `shard` and `room` bring it to theirs.
 
+#[cfg(test)]
+mod actors;
 #[cfg(feature = "bench")]
 #[doc(hidden)]
 pub mod bench;

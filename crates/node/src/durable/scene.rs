@@ -7,30 +7,14 @@ use ringway_backplane::message::{Answer, Ask, Epoch, Fate, LiveBody, Publication
 use ringway_backplane::store::{Kept, Newest, ReadError};
 use ringway_protocol::frame::Position;
 use ringway_protocol::name::ConnId;
-use ringway_protocol::payload::Payload;
 use ringway_ring::NodeId;
 
 use super::{Durable, Entry, Gap, GapReason, Joined, Live, NotJoined, Surroundings, Timer};
+use crate::actors::Actor;
+pub(super) use crate::actors::{Hand, actor, by, conn, epoch, keyed, node, publication};
 use crate::reader::{Found, Read, ReadId};
-use crate::room::{AskError, AskId, Handles, Member};
+use crate::room::{AskError, AskId};
 use crate::storing::StoreId;
-
-pub(super) struct Hand;
-
-impl Handles for Hand {
-    type Conn = Actor;
-    type Asker = u32;
-    type Publisher = u32;
-}
-
-#[derive(Clone, Debug)]
-pub(super) struct Actor(ConnId);
-
-impl Member for Actor {
-    fn id(&self) -> &ConnId {
-        &self.0
-    }
-}
 
 /// What the room did, in short: `a: msg 3 p3`, `read after 3`, `store p` …
 #[derive(Default)]
@@ -55,22 +39,6 @@ pub(super) struct Stage {
     count: u64,
 }
 
-pub(super) fn node(name: &str) -> NodeId {
-    name.parse().expect("a node's id")
-}
-
-pub(super) fn conn(name: &str) -> ConnId {
-    name.parse().expect("a connection's id")
-}
-
-pub(super) fn actor(name: &str) -> Actor {
-    Actor(conn(name))
-}
-
-pub(super) fn epoch(ms: u64) -> Epoch {
-    Epoch { ms, node: 0, random: 0 }
-}
-
 /// When the publication with that number was stored.
 pub(super) fn ts(offset: u64) -> u64 {
     1_000 + offset
@@ -84,36 +52,8 @@ pub(super) fn position_in(epoch: Epoch, offset: u64) -> Position {
     Position { epoch: epoch.to_string().parse().expect("an epoch's name"), offset, ts: Some(ts(offset)) }
 }
 
-/// A publication that shows as `word`.
-pub(super) fn publication(word: &str) -> Publication {
-    Publication {
-        ts: 1,
-        user: None,
-        event: Some(word.into()),
-        key: None,
-        mid: None,
-        trace: None,
-        data: Payload::null(),
-        conn: None,
-        session: None,
-        echo: true,
-        span: None,
-        signal: false,
-    }
-}
-
-pub(super) fn by(word: &str, conn_name: &str) -> Publication {
-    Publication { conn: Some(conn(conn_name)), ..publication(word) }
-}
-
 pub(super) fn signal(word: &str) -> Publication {
     Publication { signal: true, ..publication(word) }
-}
-
-/// A publication that shows as `word`, which begins with its key: `a1` is the first of `a`; `-1` has none.
-pub(super) fn keyed(word: &str) -> Publication {
-    let key = word.chars().next().filter(|key| *key != '-');
-    Publication { key: key.map(|key| key.to_string().parse().expect("a key")), ..publication(word) }
 }
 
 pub(super) fn live_of(offset: u64, prev: u64, publication: Publication) -> Live {

@@ -4,31 +4,12 @@ use std::time::Duration;
 
 use ringway_backplane::message::{Answer, Ask, Epoch, Known, LiveBody, Publication};
 use ringway_protocol::frame::Position;
-use ringway_protocol::name::ConnId;
-use ringway_protocol::payload::Payload;
 use ringway_ring::NodeId;
 
-use super::{
-    AskError, AskId, Entry, Gap, GapReason, Handles, Joined, Member, Outcome, Replay, Room, Surroundings,
-    Timer,
-};
+use crate::actors::WALL;
+pub(super) use crate::actors::{Actor, Hand, actor, by, conn, epoch, keyed, node, publication};
 
-pub(super) struct Hand;
-
-impl Handles for Hand {
-    type Conn = Actor;
-    type Asker = u32;
-    type Publisher = u32;
-}
-
-#[derive(Clone)]
-pub(super) struct Actor(ConnId);
-
-impl Member for Actor {
-    fn id(&self) -> &ConnId {
-        &self.0
-    }
-}
+use super::{AskError, AskId, Entry, Gap, GapReason, Joined, Outcome, Replay, Room, Surroundings, Timer};
 
 /// What the room did, in short: `a: msg 3`, `ask n2: take`, `outcome 1: local` …
 #[derive(Default)]
@@ -53,50 +34,12 @@ pub(super) struct Stage {
     asked: u64,
 }
 
-pub(super) fn node(name: &str) -> NodeId {
-    name.parse().expect("a node's id")
-}
-
-pub(super) fn conn(name: &str) -> ConnId {
-    name.parse().expect("a connection's id")
-}
-
-pub(super) fn actor(name: &str) -> Actor {
-    Actor(conn(name))
-}
-
-pub(super) fn epoch(ms: u64) -> Epoch {
-    Epoch { ms, node: 0, random: 0 }
-}
-
 pub(super) fn known(epoch: Epoch, holder: &str, offset: u64) -> Known {
     Known { epoch, holder: Some(node(holder)), offset }
 }
 
 pub(super) fn position(epoch: Epoch, offset: u64) -> Position {
     Position { epoch: epoch.to_string().parse().expect("an epoch's name"), offset, ts: None }
-}
-
-/// A publication that shows as `word`.
-pub(super) fn publication(word: &str) -> Publication {
-    Publication {
-        ts: WALL,
-        user: None,
-        event: Some(word.into()),
-        key: None,
-        mid: None,
-        trace: None,
-        data: Payload::null(),
-        conn: None,
-        session: None,
-        echo: true,
-        span: None,
-        signal: false,
-    }
-}
-
-pub(super) fn by(word: &str, conn_name: &str) -> Publication {
-    Publication { conn: Some(conn(conn_name)), ..publication(word) }
 }
 
 pub(super) fn live(epoch: Epoch, offset: u64) -> LiveBody {
@@ -110,8 +53,6 @@ pub(super) fn state(epoch: Epoch, base: u64, offset: u64) -> Answer {
     Answer::State { epoch, offset, base, entries }
 }
 
-const WALL: u64 = 1_700_000_000_000;
-
 /// A room on node `n1`, which sees `n1`, `n2` and `n3`; `owner` owns its slot, `n2` would without `n1`.
 pub(super) fn stage(owner: &str) -> (Room<Hand>, Stage) {
     let stage = Stage {
@@ -123,12 +64,6 @@ pub(super) fn stage(owner: &str) -> (Room<Hand>, Stage) {
         ..Stage::default()
     };
     (Room::new(Replay { messages: 100, age: Duration::from_secs(30), by_key: false }), stage)
-}
-
-/// A publication that shows as `word`, which begins with its key: `a1` is the first of `a`; `-1` has none.
-pub(super) fn keyed(word: &str) -> Publication {
-    let key = word.chars().next().filter(|key| *key != '-');
-    Publication { key: key.map(|key| key.to_string().parse().expect("a key")), ..publication(word) }
 }
 
 /// A state that reaches from `base` to the last of these.

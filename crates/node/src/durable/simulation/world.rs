@@ -483,18 +483,5 @@ impl World {
 
 /// A publication with nothing in it but who it is.
 pub(super) fn publication(id: usize) -> Publication {
-    Publication {
-        ts: id as u64,
-        user: None,
-        event: None,
-        key: None,
-        mid: None,
-        trace: None,
-        data: Payload::null(),
-        conn: None,
-        session: None,
-        echo: true,
-        span: None,
-        signal: false,
-    }
+    Publication { ts: id as u64, event: None, ..crate::actors::publication("") }
 }

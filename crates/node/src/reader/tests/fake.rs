@@ -11,7 +11,6 @@ use ringway_backplane::store::{
     Extent, Holding, Kept, Known, Newest, Pass, ReadError, RoomAt, RoomPage, StoreKey, StoreState,
     StreamState,
 };
-use ringway_protocol::payload::Payload;
 use ringway_ring::Slot;
 use tokio::time::Instant;
 
@@ -404,18 +403,5 @@ fn kept(offset: u64, message: &Message) -> Kept {
 }
 
 pub(super) fn publication(word: &str) -> Publication {
-    Publication {
-        ts: EPOCH.ms,
-        user: None,
-        event: Some(word.into()),
-        key: None,
-        mid: None,
-        trace: None,
-        data: Payload::null(),
-        conn: None,
-        session: None,
-        echo: true,
-        span: None,
-        signal: false,
-    }
+    Publication { ts: EPOCH.ms, ..crate::actors::publication(word) }
 }

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use ringway_backplane::message::{Epoch, Publication};
 use ringway_protocol::name::{ConnId, Key};
-use ringway_protocol::payload::Payload;
 use ringway_ring::NodeId;
 
 use super::super::{AskId, Handles, Member, Replay, Room, Standing};
@@ -381,20 +380,7 @@ impl World {
 
 /// A publication with nothing in it but who it is.
 pub(super) fn publication(id: usize, ts: Time) -> Publication {
-    Publication {
-        ts: WALL + ts / 1000,
-        user: None,
-        event: Some(id.to_string().into()),
-        key: None,
-        mid: None,
-        trace: None,
-        data: Payload::null(),
-        conn: None,
-        session: None,
-        echo: true,
-        span: None,
-        signal: false,
-    }
+    Publication { ts: WALL + ts / 1000, ..crate::actors::publication(&id.to_string()) }
 }
 
 /// One of a few keys, or none.
