@@ -1,7 +1,7 @@
 //! What the ways of reading a store cost: `cargo run -p ringway-backplane --example store_reads`.
 //!
 //! Prints medians of milliseconds until answered, and of the server's CPU, for each way; a stream in a file, 128 bytes a message.
-#![allow(clippy::print_stdout)]
+#![allow(clippy::print_stdout)] // Its figures are what it is for.
 
 use std::time::{Duration, Instant};
 

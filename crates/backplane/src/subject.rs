@@ -274,7 +274,6 @@ fn limited(subject: String) -> Result<String, SubjectError> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use proptest::prelude::*;

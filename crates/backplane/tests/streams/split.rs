@@ -1,6 +1,6 @@
 //! A split under load: every number and id is kept, no room's chain breaks, and rooms are closed for a moment only.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -27,7 +27,8 @@ pub(crate) struct Load {
     stop: Arc<AtomicBool>,
     publishers: JoinSet<Vec<Told>>,
     live: tokio::task::JoinHandle<Heard>,
-    hear: tokio::sync::oneshot::Sender<()>,
+    /// Which ids of which rooms it must have heard before it ends.
+    hear: tokio::sync::oneshot::Sender<HashSet<(String, String)>>,
 }
 
 impl Load {
@@ -38,10 +39,14 @@ impl Load {
         let (hear, mut ended) = tokio::sync::oneshot::channel();
         let live = tokio::spawn(async move {
             let mut rooms = Heard::new();
-            loop {
+            let (mut ids, mut told) = (HashSet::new(), None);
+            while told.as_ref().is_none_or(|told: &HashSet<(String, String)>| !told.is_subset(&ids)) {
                 let message = tokio::select! {
                     message = subscription.next() => message.expect("it lives"),
-                    _ = &mut ended => return rooms,
+                    all = &mut ended, if told.is_none() => {
+                        told = Some(all.expect("the check says what it was told"));
+                        continue;
+                    }
                 };
                 if message.headers.as_ref().is_some_and(|headers| headers.get("KV-Operation").is_some()) {
                     continue;
@@ -52,8 +57,10 @@ impl Load {
                 let number = |name: &str| word(name).parse::<u64>().expect("a number");
                 let room = message.subject.split('.').nth_back(1).expect("a room").to_owned();
                 let heard = (number("Nats-Sequence"), number("Nats-Last-Sequence"), word("Nats-Msg-Id"));
+                ids.insert((room.clone(), heard.2.clone()));
                 rooms.entry(room).or_default().push(heard);
             }
+            rooms
         });
         let (stop, mut all) = (Arc::new(AtomicBool::new(false)), JoinSet::new());
         for publisher in 0..publishers {
@@ -85,9 +92,10 @@ impl Load {
         while hand.at(&last.0, last.1).await.is_none() {
             assert!(Instant::now() < deadline);
         }
-        tokio::time::sleep(Duration::from_millis(200)).await;
-        let _ = self.hear.send(());
-        let live = self.live.await.expect("it listens");
+        let all = told.iter().map(|(room, id, ..)| (room.clone(), id.clone())).collect();
+        self.hear.send(all).expect("it listens");
+        let live =
+            tokio::time::timeout(PATIENCE, self.live).await.expect("all of it is heard").expect("it listens");
         // It is where it was said to be, or, where its part has moved since, where it is now.
         let mut found = futures_util::stream::iter(&told)
             .map(|told| async move {

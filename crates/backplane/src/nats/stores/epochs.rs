@@ -104,7 +104,6 @@ pub(super) fn now_ms() -> u64 {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

@@ -45,6 +45,15 @@ pub(super) struct Memory {
     pub(super) unfinished: bool,
 }
 
+/// One look at a store: what it goes by, and what it finds.
+pub(super) struct Look<'a> {
+    pub(super) plan: &'a Plan<'a>,
+    pub(super) memory: &'a mut Memory,
+    /// Streams, with the epochs that somebody has proven wrong.
+    pub(super) disbelieved: &'a [(String, Epoch)],
+    pub(super) found: &'a mut Findings,
+}
+
 /// Streams changed while they were looked at: from the beginning.
 pub(super) struct Again;
 
@@ -61,7 +70,8 @@ impl Stores {
         let mut found = Findings::default();
         for _ in 0..TRIES {
             found = Findings::default();
-            match self.look_once(&plan, memory, disbelieved, &mut found).await {
+            let mut look = Look { plan: &plan, memory, disbelieved, found: &mut found };
+            match self.look_once(&mut look).await {
                 Ok(()) => break,
                 Err(Again) => found.unfinished = true,
             }
@@ -93,22 +103,17 @@ impl Stores {
         memory.state = StoreState { streams, hurt, warnings };
     }
 
-    async fn look_once(
-        &self,
-        plan: &Plan<'_>,
-        memory: &mut Memory,
-        disbelieved: &[(String, Epoch)],
-        found: &mut Findings,
-    ) -> Result<(), Again> {
+    async fn look_once(&self, look: &mut Look<'_>) -> Result<(), Again> {
+        let plan = look.plan;
         let names = match self.streams_under(&plan.layout.everything()).await {
             Ok(names) => names,
             Err(error) => {
-                found.cannot_look("its streams", &error);
+                look.found.cannot_look("its streams", &error);
                 return Ok(());
             }
         };
         // Those that somebody took all subjects from aren't found by them.
-        let others = memory.seen.keys().cloned().chain([plan.layout.name(1)]);
+        let others = look.memory.seen.keys().cloned().chain([plan.layout.name(1)]);
         let candidates: BTreeSet<_> = names.iter().cloned().chain(others).collect();
         let mut there = BTreeSet::new();
         for name in candidates {
@@ -117,14 +122,15 @@ impl Stores {
                 Ok(Some(info)) => {
                     there.insert(name.clone());
                     let by_subject = names.contains(&name);
-                    self.look_at(plan, &name, by_subject, info, memory, disbelieved, found).await?;
+                    self.look_at(look, &name, by_subject, info).await?;
                 }
                 Err(error) => {
                     there.insert(name.clone());
-                    found.cannot_look(&format!("stream {name}"), &error);
+                    look.found.cannot_look(&format!("stream {name}"), &error);
                 }
             }
         }
+        let Look { memory, found, .. } = look;
         if !found.blind {
             let known = memory.seen.values().map(|seen| seen.epoch).max();
             let missing = !found.covered;
@@ -222,17 +228,15 @@ impl Stores {
         Ok(())
     }
 
-    #[allow(clippy::too_many_arguments)] // What a look has, and one stream of it.
+    /// Looks at one stream. `by_subject`: it was found by what it takes.
     async fn look_at(
         &self,
-        plan: &Plan<'_>,
+        look: &mut Look<'_>,
         name: &str,
         by_subject: bool,
         mut info: Value,
-        memory: &mut Memory,
-        disbelieved: &[(String, Epoch)],
-        found: &mut Findings,
     ) -> Result<(), Again> {
+        let Look { plan, found, .. } = look;
         let config = &info["config"];
         if config["mirror"].is_object() {
             // What a split is making: not of the store yet.
@@ -267,10 +271,8 @@ impl Stores {
             ));
             return Ok(());
         }
-        let Some(epoch) = self.put_right(plan, name, parts, &mut info, memory, disbelieved, found).await?
-        else {
-            return Ok(());
-        };
+        let Some(epoch) = self.put_right(look, name, parts, &mut info).await? else { return Ok(()) };
+        let Look { plan, memory, found, .. } = look;
         let config = &info["config"];
         let (life, takes) = (Life::read(&info), plan.layout.parts_of(config).unwrap_or(0));
         found.taken |= takes;

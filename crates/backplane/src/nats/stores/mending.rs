@@ -7,9 +7,8 @@ use serde_json::Value;
 use super::Stores;
 use super::api::{ApiError, code};
 use super::epochs::{self, Life, Seen};
-use super::findings::Findings;
-use super::looking::{Again, Memory};
-use super::shape::{Plan, get_note, note, set_note};
+use super::looking::{Again, Look};
+use super::shape::{get_note, note, set_note};
 use super::standing::Standing;
 use crate::message::Epoch;
 
@@ -19,17 +18,14 @@ const ASK_AGAIN: Duration = Duration::from_millis(500);
 
 impl Stores {
     /// Brings a stream's settings and notes to what they should be, and says its epoch; none: it can't be known now.
-    #[allow(clippy::too_many_arguments)] // What a look has, and one stream of it.
     pub(super) async fn put_right(
         &self,
-        plan: &Plan<'_>,
+        look: &mut Look<'_>,
         name: &str,
         parts: u64,
         info: &mut Value,
-        memory: &Memory,
-        disbelieved: &[(String, Epoch)],
-        found: &mut Findings,
     ) -> Result<Option<Epoch>, Again> {
+        let Look { plan, memory, disbelieved, found } = look;
         let life = Life::read(info);
         let before = memory.seen.get(name);
         let mut disproven =
