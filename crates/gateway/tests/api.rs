@@ -1,70 +1,43 @@
 //! The public HTTP API: what is asked of which node, and what the caller hears.
 
+#[path = "api/limits.rs"]
+mod limits;
 mod support;
 
 use std::sync::Arc;
 
 use http::{Method, Response};
 use ringway_auth::Right;
-use ringway_backplane::message::{Answer as Told, Ask, Direct, Epoch, Publication, Published, Question};
-use ringway_backplane::{Backplane, Inbox, IncomingRequest, Subscription};
+use ringway_backplane::message::{Answer as Told, Ask, Direct, Publication, Published, Question};
 use ringway_gateway::ExtraRoutes;
-use ringway_protocol::{Code, RoomName};
+use ringway_protocol::Code;
 use ringway_ring::NodeId;
 use serde_json::{Value, json};
 use support::http::{Answer, ask, request};
+use support::inbound::{EPOCH, Inbound};
 use support::{JWT, OPEN, World, announcement, closed_port, now, soon, ticket_key, token};
 use tokio::sync::mpsc;
 
-const EPOCH: Epoch = Epoch { ms: 1, node: 2, random: 3 };
-
-/// A node's inbox.
-struct Inbound {
-    requests: mpsc::Receiver<IncomingRequest>,
-    _subscription: Subscription,
-    _party: Arc<dyn Backplane>,
-}
-
-async fn inbox(world: &World, node: &NodeId) -> Inbound {
-    let party = world.party(node.as_str());
-    let (sink, requests) = mpsc::channel(16);
-    let inbox = Inbox { group: "shared".parse().expect("a group"), node: node.clone() };
-    let subscription = party.serve(&inbox, sink).await.expect("served");
-    Inbound { requests, _subscription: subscription, _party: party }
-}
-
-impl Inbound {
-    /// The next question about a room, answered with what `answer` says.
-    async fn next(&mut self, answer: impl FnOnce(&RoomName, &Ask) -> Told) -> (RoomName, Ask) {
-        let incoming = soon("a question", self.requests.recv()).await.expect("open");
-        let Question::Room { room, ask, .. } = incoming.request.body else { panic!("about a room") };
-        assert_eq!(incoming.request.from.as_str(), "gateway-1");
-        incoming.reply.send(answer(&room, &ask));
-        (room, ask)
-    }
-
-    /// Answers publications with offsets from 1 on, for ever.
-    fn number(self) -> tokio::task::JoinHandle<()> {
-        tokio::spawn(async move {
-            // All of it is kept: without its subscription nothing would come.
-            let Self { mut requests, _subscription, _party } = self;
-            let mut offset = 0;
-            while let Some(incoming) = requests.recv().await {
-                let Question::Room { ask: Ask::Publish { publications }, .. } = incoming.request.body else {
-                    continue;
-                };
-                incoming.reply.send(Told::Published(
-                    publications
-                        .iter()
-                        .map(|_| {
-                            offset += 1;
-                            published(offset)
-                        })
-                        .collect(),
-                ));
-            }
-        })
-    }
+/// Answers publications with offsets from 1 on, for ever.
+fn number(at: Inbound) -> tokio::task::JoinHandle<()> {
+    tokio::spawn(async move {
+        // All of it is kept: without its subscription nothing would come.
+        let (mut at, mut offset) = (at, 0);
+        while let Some(incoming) = at.requests.recv().await {
+            let Question::Room { ask: Ask::Publish { publications }, .. } = incoming.request.body else {
+                continue;
+            };
+            incoming.reply.send(Told::Published(
+                publications
+                    .iter()
+                    .map(|_| {
+                        offset += 1;
+                        published(offset)
+                    })
+                    .collect(),
+            ));
+        }
+    })
 }
 
 fn published(offset: u64) -> Published {
@@ -92,7 +65,7 @@ async fn get(world: &World, target: &str, headers: &[&str]) -> Answer {
 async fn a_publication_is_answered_with_its_place() {
     let mut world = World::start(OPEN).await;
     let (a, b) = (world.node("a", closed_port()), world.node("b", closed_port()));
-    let (mut at_a, _at_b) = (inbox(&world, &a).await, inbox(&world, &b).await);
+    let (mut at_a, _at_b) = (Inbound::of(&world, &a).await, Inbound::of(&world, &b).await);
     let room = world.room_of("default", &a);
     let headers = [
         JSON,
@@ -127,7 +100,7 @@ async fn a_publication_is_answered_with_its_place() {
 async fn a_body_is_what_its_type_says() {
     let mut world = World::start(OPEN).await;
     let a = world.node("a", closed_port());
-    let mut at_a = inbox(&world, &a).await;
+    let mut at_a = Inbound::of(&world, &a).await;
     for (kind, body, is_bytes) in [
         ("application/json; charset=utf-8", &b"\"\xc3\xa9\""[..], false),
         ("application/msgpack", b"\xa2\xc3\xa9", false),
@@ -171,7 +144,7 @@ async fn a_body_is_what_its_type_says() {
 async fn one_redirect_is_followed_and_no_second() {
     let mut world = World::start(OPEN).await;
     let (a, b) = (world.node("a", closed_port()), world.node("b", closed_port()));
-    let (mut at_a, mut at_b) = (inbox(&world, &a).await, inbox(&world, &b).await);
+    let (mut at_a, mut at_b) = (Inbound::of(&world, &a).await, Inbound::of(&world, &b).await);
     let room = world.room_of("default", &a);
     let target = format!("/v1/messages?room={room}");
     let to = |node: &NodeId| Told::Redirect { to: Some(node.clone()) };
@@ -199,7 +172,7 @@ async fn where_nobody_listens_the_next_node_is_asked_once() {
     let target = format!("/v1/messages?room={room}");
     let answer = post(&world, &target, &[JSON], "1").await;
     assert_eq!((answer.status, answer.code().as_str()), (503, "unavailable"));
-    let answering = [inbox(&world, &ids[1]).await.number(), inbox(&world, &ids[2]).await.number()];
+    let answering = [number(Inbound::of(&world, &ids[1]).await), number(Inbound::of(&world, &ids[2]).await)];
     let answer = post(&world, &target, &[JSON], "1").await;
     assert_eq!((answer.status, &answer.json()["offset"]), (200, &json!(1)));
     answering.iter().for_each(tokio::task::JoinHandle::abort);
@@ -209,7 +182,7 @@ async fn where_nobody_listens_the_next_node_is_asked_once() {
 async fn silence_is_an_unknown_outcome_and_never_asked_again() {
     let mut world = World::start(OPEN).await;
     let (a, b) = (world.node("a", closed_port()), world.node("b", closed_port()));
-    let (mut at_a, mut at_b) = (inbox(&world, &a).await, inbox(&world, &b).await);
+    let (mut at_a, mut at_b) = (Inbound::of(&world, &a).await, Inbound::of(&world, &b).await);
     let room = world.room_of("default", &a);
     let target = format!("/v1/messages?room={room}");
     let (answer, kept) = tokio::join!(post(&world, &target, &[JSON], "1"), at_a.requests.recv());
@@ -225,7 +198,7 @@ async fn what_a_node_refuses_and_a_backplane_that_is_away_are_told() {
     let answer = post(&world, "/v1/messages?room=r", &[JSON], "1").await;
     assert_eq!((answer.status, answer.code().as_str()), (503, "unavailable"), "an empty view");
     let a = world.node("a", closed_port());
-    let mut at_a = inbox(&world, &a).await;
+    let mut at_a = Inbound::of(&world, &a).await;
     for (code, status) in [(Code::LimitRate, 429), (Code::StorageFull, 507), (Code::Unavailable, 503)] {
         let wanted = code.to_string();
         let (answer, _) = tokio::join!(
@@ -278,7 +251,7 @@ fn with_keys() -> String {
 async fn rights_decide() {
     let mut world = World::start(&with_keys()).await;
     let a = world.node("a", closed_port());
-    let answering = inbox(&world, &a).await.number();
+    let answering = number(Inbound::of(&world, &a).await);
     let party = world.party("listener");
     let (sink, _heard) = mpsc::channel::<Direct>(8);
     let _subscription =
@@ -319,7 +292,7 @@ async fn rights_decide() {
 async fn many_publications_are_answered_one_by_one_and_in_order() {
     let mut world = World::start(&with_keys()).await;
     let (a, b) = (world.node("a", closed_port()), world.node("b", closed_port()));
-    let answering = [inbox(&world, &a).await.number(), inbox(&world, &b).await.number()];
+    let answering = [number(Inbound::of(&world, &a).await), number(Inbound::of(&world, &b).await)];
     let key = "Authorization: Bearer rk_app_secret";
     let body = json!([
         {"room": "board.1", "data": 1},
@@ -376,7 +349,7 @@ async fn many_publications_are_answered_one_by_one_and_in_order() {
 async fn after_a_failure_nothing_later_of_that_room_is_sent() {
     let mut world = World::start(OPEN).await;
     let a = world.node("a", closed_port());
-    let mut at_a = inbox(&world, &a).await;
+    let mut at_a = Inbound::of(&world, &a).await;
     let many: Vec<_> = (0..300).map(|n| json!({"room": "r", "data": n})).collect();
     let body = json!(many).to_string();
     let (answer, (_, question)) = tokio::join!(
@@ -393,103 +366,11 @@ async fn after_a_failure_nothing_later_of_that_room_is_sent() {
     assert!(at_a.requests.try_recv().is_err());
 }
 
-/// As [`OPEN`], with limits for everybody.
-fn limited(limits: &str) -> String {
-    format!("{OPEN}[tenant_defaults.limits]\n{limits}\n")
-}
-
-#[tokio::test]
-async fn a_publication_over_a_limit_is_told_when_to_come_again() {
-    let mut world = World::start(OPEN).await;
-    let a = world.node("a", closed_port());
-    let mut at_a = inbox(&world, &a).await;
-    for (retry_ms, seconds) in [(Some(1_200), Some("2")), (None, None)] {
-        let (answer, _) = tokio::join!(
-            post(&world, "/v1/messages?room=r", &[JSON], "1"),
-            at_a.next(|_, _| Told::Limited { published: Vec::new(), retry_ms })
-        );
-        assert_eq!((answer.status, answer.code().as_str()), (429, "limit_rate"));
-        assert_eq!(answer.header("retry-after"), seconds);
-        assert_eq!(answer.json()["retry"].as_u64(), retry_ms);
-    }
-    // A node that says more than was asked says nothing.
-    let (answer, _) = tokio::join!(
-        post(&world, "/v1/messages?room=r", &[JSON], "1"),
-        at_a.next(|_, _| Told::Limited { published: vec![published(1)], retry_ms: None })
-    );
-    assert_eq!(answer.code(), "internal");
-}
-
-#[tokio::test]
-async fn of_a_list_so_many_go_as_a_limit_lets_through() {
-    let mut world = World::start(OPEN).await;
-    let a = world.node("a", closed_port());
-    let mut at_a = inbox(&world, &a).await;
-    let items: Vec<_> = (0..450).map(|n| json!({ "room": "r", "data": n })).collect();
-    let body = json!(items).to_string();
-    let (answer, _) = tokio::join!(post(&world, "/v1/publish", &[JSON], &body), async {
-        at_a.next(|_, ask| {
-            let Ask::Publish { publications } = ask else { panic!("not a publication") };
-            Told::Published((1..=publications.len() as u64).map(published).collect())
-        })
-        .await;
-        let published = vec![published(201), published(202)];
-        at_a.next(|_, _| Told::Limited { published, retry_ms: Some(250) }).await;
-    });
-    assert_eq!(answer.status, 200);
-    let outcomes = answer.json();
-    for (index, outcome) in outcomes.as_array().expect("a list").iter().enumerate() {
-        if index < 202 {
-            assert_eq!(outcome["offset"], index + 1, "{outcome}");
-        } else {
-            assert_eq!((&outcome["code"], &outcome["retry"]), (&json!("limit_rate"), &json!(250)), "{index}");
-        }
-    }
-    assert!(at_a.requests.try_recv().is_err(), "nothing later of that room is sent");
-    assert!(
-        world.metrics().contains("ringway_gateway_limited_total{code=\"limit_rate\",tenant=\"default\"} 1\n")
-    );
-}
-
-#[tokio::test]
-async fn what_a_user_publishes_by_http_counts_for_the_user() {
-    let config = format!("{JWT}limits.user = {{ publish_per_second = 1, publish_burst = 3 }}\n");
-    let mut world = World::start(&config).await;
-    let a = world.node("a", closed_port());
-    let answering = inbox(&world, &a).await.number();
-    let of = |user: &str| format!("Authorization: Bearer {}", token(user, &[Right::Publish]));
-    let items: Vec<_> = (0..5).map(|n| json!({ "room": "r", "data": n })).collect();
-    let listed = post(&world, "/v1/publish", &[JSON, &of("ann")], &json!(items).to_string()).await.json();
-    let codes: Vec<_> =
-        listed.as_array().expect("a list").iter().map(|outcome| outcome["code"].as_str()).collect();
-    assert_eq!(codes, [None, None, None, Some("limit_rate"), Some("limit_rate")]);
-    let over = post(&world, "/v1/messages?room=other", &[JSON, &of("ann")], "1").await;
-    assert_eq!((over.status, over.code().as_str()), (429, "limit_rate"));
-    assert!(over.json()["retry"].as_u64().expect("a time") <= 1_000);
-    let other = post(&world, "/v1/messages?room=r", &[JSON, &of("bob")], "1").await;
-    assert_eq!(other.status, 200);
-    answering.abort();
-}
-
-#[tokio::test]
-async fn what_goes_to_connections_counts_for_the_tenant() {
-    let mut world = World::start(&limited("publish_per_second = 1\npublish_burst = 2")).await;
-    world.node("a", closed_port());
-    let mut statuses = Vec::new();
-    for target in ["/v1/messages?user=ann", "/v1/messages?all=true", "/v1/messages?user=ann"] {
-        statuses.push(post(&world, target, &[JSON], "1").await.status);
-    }
-    assert_eq!(statuses, [200, 200, 429]);
-    let world = World::start(&limited("publish_per_second = 0")).await;
-    let never = post(&world, "/v1/messages?all=true", &[JSON], "1").await;
-    assert_eq!((never.status, never.header("retry-after")), (429, None));
-}
-
 #[tokio::test]
 async fn members_are_counted_by_the_rooms_owner() {
     let mut world = World::start(&with_keys()).await;
     let a = world.node("a", closed_port());
-    let mut at_a = inbox(&world, &a).await;
+    let mut at_a = Inbound::of(&world, &a).await;
     let key = ["Authorization: Bearer rk_boss_secret"];
     let (answer, (room, question)) = tokio::join!(
         get(&world, "/v1/members?room=r", &key),

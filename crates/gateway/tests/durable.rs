@@ -5,45 +5,33 @@ mod support;
 use std::sync::Arc;
 
 use ringway_auth::{Right, hash_api_key};
+use ringway_backplane::IncomingRequest;
 use ringway_backplane::message::{
-    Answer as Told, Ask, Epoch, Fate, HistoryPage, PageOf, Publication, Published, Question,
+    Answer as Told, Ask, Fate, HistoryPage, PageOf, Publication, Published, Question,
 };
-use ringway_backplane::{Backplane, Inbox, IncomingRequest, Subscription};
 use ringway_protocol::{Code, Payload};
 use serde_json::{Value, json};
 use support::http::{Answer, ask, request};
-use support::{JWT, OPEN, World, closed_port, soon, token};
-use tokio::sync::mpsc;
+use support::inbound::{EPOCH, Inbound};
+use support::{JWT, OPEN, World, closed_port, token};
 
-const EPOCH: Epoch = Epoch { ms: 1, node: 2, random: 3 };
 const JSON: &str = "Content-Type: application/json";
 
 /// Rooms `kept.…` are durable.
 const CLASS: &str = "[stores.s]\nage = \"1h\"\n[[classes]]\nrooms = \"kept.**\"\nstore = \"s\"\n[nats]\n";
 
 /// The only node of a world, which answers as the test says.
-struct Node {
-    requests: mpsc::Receiver<IncomingRequest>,
-    _subscription: Subscription,
-    _party: Arc<dyn Backplane>,
-}
+struct Node(Inbound);
 
 impl Node {
     async fn of(world: &mut World) -> Self {
         let id = world.node("a", closed_port());
-        let party = world.party(id.as_str());
-        let (sink, requests) = mpsc::channel(16);
-        let inbox = Inbox { group: "shared".parse().expect("a group"), node: id };
-        let subscription = party.serve(&inbox, sink).await.expect("served");
-        Self { requests, _subscription: subscription, _party: party }
+        Self(Inbound::of(world, &id).await)
     }
 
     /// The next question about a room; `answer` is what it is answered.
     async fn asked(&mut self, answer: Told) -> Ask {
-        let incoming = soon("a question", self.requests.recv()).await.expect("open");
-        let Question::Room { ask, .. } = incoming.request.body else { panic!("about a room") };
-        incoming.reply.send(answer);
-        ask
+        self.0.next(|_, _| answer).await.1
     }
 }
 
@@ -101,7 +89,7 @@ async fn each_of_many_has_its_own_answer_and_nothing_is_sent_after_one_that_fail
     assert_eq!((&answers[0]["offset"], &answers[1]), (&json!(1), &json!({})));
     assert_eq!((code(2), code(3), code(4)), (Value::Null, json!("outcome_unknown"), Value::Null));
     assert_eq!((code(199), code(200)), (Value::Null, json!("unavailable")), "the next question wasn't asked");
-    assert!(node.requests.try_recv().is_err());
+    assert!(node.0.requests.try_recv().is_err());
     // What a limit let through is the first of them.
     let (answer, _) = tokio::join!(
         call(&world, "POST", "/v1/publish", &[JSON], &body),
@@ -179,7 +167,7 @@ async fn a_page_of_history_is_asked_for_and_told() {
         let answer = call(&world, "GET", &format!("/v1/messages?{query}"), &[], "").await;
         assert_eq!((answer.status, answer.code().as_str()), (400, "bad_request"), "{query}");
     }
-    assert!(node.requests.try_recv().is_err(), "what can't be understood reaches nobody");
+    assert!(node.0.requests.try_recv().is_err(), "what can't be understood reaches nobody");
 }
 
 #[tokio::test]
@@ -187,11 +175,11 @@ async fn who_only_asked_hears_that_nothing_was_done() {
     let mut world = World::start(OPEN).await;
     let mut node = Node::of(&mut world).await;
     let (answer, kept) =
-        tokio::join!(call(&world, "GET", "/v1/messages?room=r", &[], ""), node.requests.recv());
+        tokio::join!(call(&world, "GET", "/v1/messages?room=r", &[], ""), node.0.requests.recv());
     assert_eq!((answer.status, answer.code().as_str()), (503, "unavailable"));
     drop(kept);
     let (answer, kept) =
-        tokio::join!(call(&world, "DELETE", "/v1/messages?room=r", &[], ""), node.requests.recv());
+        tokio::join!(call(&world, "DELETE", "/v1/messages?room=r", &[], ""), node.0.requests.recv());
     assert_eq!((answer.status, answer.code().as_str()), (504, "outcome_unknown"));
     drop(kept);
 }
@@ -208,7 +196,7 @@ async fn to_read_needs_history_and_to_forget_manage() {
     let mut world = World::start(&config).await;
     let mut node = Node::of(&mut world).await;
     let answering = tokio::spawn(async move {
-        while let Some(IncomingRequest { request, reply }) = node.requests.recv().await {
+        while let Some(IncomingRequest { request, reply }) = node.0.requests.recv().await {
             let Question::Room { ask, .. } = request.body else { panic!("about a room") };
             reply.send(if ask == Ask::Forget { Told::Done } else { Told::History(page()) });
         }

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test uses its part")]
 
 pub(crate) mod http;
+pub(crate) mod inbound;
 pub(crate) mod node;
 
 use std::fmt::Display;
