@@ -30,6 +30,7 @@ mod rebalance;
 mod reload;
 mod rooms;
 mod slow;
+mod span;
 mod stores;
 mod support;
 mod tokens;

@@ -6,6 +6,7 @@ use ringway_testkit::transcript::Event;
 
 use super::crowd::Crowd;
 use crate::member::{Member, Outcome};
+use crate::span::{longest_without, seconds};
 
 pub(super) struct Steps {
     title: String,
@@ -73,7 +74,7 @@ impl Steps {
                 silence(0.5),
                 silence(0.95),
                 silence(1.0),
-                seconds(longest(acks, span)),
+                seconds(longest_without(acks, span)),
                 seconds(answer),
             ));
         }
@@ -87,24 +88,7 @@ fn silence(member: &Member, span: (Instant, Instant)) -> Duration {
     let rooms = record.rooms.iter().filter(|(room, _)| room.as_str().starts_with("talk."));
     let of_room = |events: &[(Instant, Event)]| {
         let heard = events.iter().filter(|(_, event)| matches!(event, Event::Heard { .. }));
-        longest(heard.map(|(at, _)| *at).collect(), span)
+        longest_without(heard.map(|(at, _)| *at), span)
     };
     rooms.map(|(_, heard)| of_room(&heard.events)).max().unwrap_or_default()
-}
-
-/// The longest time without one of these.
-fn longest(mut times: Vec<Instant>, (from, to): (Instant, Instant)) -> Duration {
-    times.retain(|at| *at >= from && *at < to);
-    times.sort_unstable();
-    times.push(to);
-    let (mut last, mut longest) = (from, Duration::ZERO);
-    for at in times {
-        longest = longest.max(at - last);
-        last = at;
-    }
-    longest
-}
-
-fn seconds(time: Duration) -> String {
-    format!("{:.2} s", time.as_secs_f64())
 }

@@ -6,6 +6,7 @@ use ringway_testkit::transcript::Event;
 
 use super::crowd::Crowd;
 use super::follower::Follower;
+use crate::span::{longest_without, seconds};
 
 pub(super) struct Steps {
     title: String,
@@ -78,13 +79,8 @@ impl Steps {
 fn silence(follower: &Follower, (from, to): (Instant, Instant)) -> Option<Duration> {
     let of_room = |heard: &super::record::Heard| {
         let (joined, _) = heard.events.first().filter(|(joined, _)| *joined < to)?;
-        let (mut last, mut longest) = (from.max(*joined), Duration::ZERO);
         let times = heard.events.iter().filter(|(_, event)| matches!(event, Event::Heard { .. }));
-        for at in times.map(|(at, _)| *at).filter(|at| *at >= from && *at < to).chain([to]) {
-            longest = longest.max(at - last);
-            last = at;
-        }
-        Some(longest)
+        Some(longest_without(times.map(|(at, _)| *at), (from.max(*joined), to)))
     };
     follower.record().rooms.values().filter_map(of_room).max()
 }
@@ -96,8 +92,4 @@ fn slowest(follower: &Follower, (from, to): (Instant, Instant)) -> Duration {
     let waited =
         asked.map(|sent| sent.answered.as_ref().map_or_else(Instant::now, |(at, _)| *at) - sent.asked);
     waited.max().unwrap_or_default()
-}
-
-fn seconds(time: Duration) -> String {
-    format!("{:.2} s", time.as_secs_f64())
 }
