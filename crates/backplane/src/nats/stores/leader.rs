@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::Stores;
+use super::api::code as says;
 use super::standing::Standing;
 use crate::RequestError;
 use crate::store::{ReadError, StoreKey};
@@ -71,12 +72,6 @@ struct Refusal {
     description: String,
 }
 
-/// No message is there, the leader says.
-const NO_MESSAGE: u64 = 10_037;
-
-/// No such stream.
-const NO_STREAM: u64 = 10_059;
-
 impl Stores {
     /// Asks a stream's leader. None: it has no such message.
     pub(super) async fn ask_leader<T: DeserializeOwned>(
@@ -94,11 +89,11 @@ impl Stores {
         })?;
         match serde_json::from_slice(&answer.payload) {
             Ok(Said::Well(well)) => Ok(Some(well)),
-            Ok(Said::Error { error }) if error.err_code == NO_MESSAGE => Ok(None),
+            Ok(Said::Error { error }) if error.err_code == says::NO_MESSAGE => Ok(None),
             Ok(Said::Error { error }) => {
                 let Refusal { code, err_code, description } = error;
                 tracing::debug!(what, stream, code, err_code, description, "a stream's leader refused");
-                if err_code == NO_STREAM {
+                if err_code == says::NO_STREAM {
                     self.look_again(key);
                 }
                 Err(match code {
