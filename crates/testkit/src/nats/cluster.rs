@@ -22,6 +22,9 @@ const SERVERS: usize = 3;
 /// a loaded machine, and replicas that NATS itself catches up slowly once a cut has healed.
 const READY_WITHIN: Duration = Duration::from_secs(180);
 
+/// Where nothing listens (RFC 863's port: what is sent there is thrown away).
+const NOWHERE: &str = "127.0.0.1:9";
+
 /// A running cluster. Dropping it kills the servers and removes their files.
 #[derive(Debug)]
 pub struct NatsCluster {
@@ -68,10 +71,11 @@ impl NatsCluster {
                 .map(|link| format!("\"nats://{}\"", proxies.addresses[link.proxy]))
                 .collect();
             let mut lines = format!("server_name: {}\n", name_of(server));
-            // Not advertised: a server that heard another's own address would go round the proxies.
+            // Servers tell each other about a third that has come (back), and who hasn't a route to it yet connects to
+            // what it advertises. Its own address would go round the proxies; here nobody listens.
             writeln!(
                 lines,
-                "cluster {{ name: ringway, listen: \"{}\", no_advertise: true, routes: [{}] }}",
+                "cluster {{ name: ringway, listen: \"{}\", advertise: \"{NOWHERE}\", no_advertise: true, routes: [{}] }}",
                 routes[server],
                 to.join(", ")
             )
@@ -291,6 +295,24 @@ mod tests {
             info.is_ok_and(|info| info["state"]["last_seq"].as_u64() >= Some(3))
         });
         assert!(whole, "it has what was stored meanwhile: {}", cluster.logs());
+    }
+
+    #[test]
+    fn no_route_goes_round_the_proxies() {
+        let mut cluster = NatsCluster::start();
+        for round in 0..6 {
+            cluster.server_mut(round % SERVERS).kill();
+            cluster.server_mut(round % SERVERS).restart();
+            cluster.wait_ready();
+        }
+        let logs = cluster.logs();
+        let listening =
+            logs.lines().filter_map(|line| line.split_once("Listening for route connections on "));
+        let own: Vec<String> = listening.map(|(_, address)| format!(" {address} - rid")).collect();
+        let round = logs.lines().find(|line| own.iter().any(|own| line.contains(own)));
+        let known = own.len() >= SERVERS && logs.contains(" - rid");
+        assert!(known, "what the servers log of their routes has changed: {logs}");
+        assert_eq!(round, None, "a route that a cut doesn't reach: {logs}");
     }
 
     #[test]
