@@ -1,7 +1,7 @@
 //! Who may do what: tokens, grants, API keys, tickets and sessions.
 //!
 //! Owns: reading and checking what a client or an application's server shows ([`TokenKeys`], [`ApiKeys`]), what it then
-//! may do ([`Grants`]), and the signed strings that Ringway hands to itself ([`TicketKey`], [`SessionKey`]). Refuses: I/O
+//! may do ([`Grants`]), and the signed strings that Ringway hands to itself ([`TicketKey`], [`LinkKey`], [`SessionKey`]). Refuses: I/O
 //! and clocks (keys come as bytes, time as seconds since 1970), and memory: that a ticket is used once is the node's
 //! business, which tenants there are the configuration's.
 //!
@@ -13,6 +13,7 @@ mod claims;
 mod grants;
 mod jwt;
 mod key;
+mod link;
 mod session;
 mod ticket;
 mod token;
@@ -22,6 +23,7 @@ pub use api_key::{
 };
 pub use grants::{Grant, Grants, Right, Rights, UnknownRight};
 pub use key::{Alg, KeyError, KeySpec, UnknownAlg};
+pub use link::{LinkKey, LinkTicket};
 pub use session::{SessionError, SessionKey, SessionToken};
 pub use ticket::{HOP_VERSION, Mode, TICKET_SECONDS, Ticket, TicketError, TicketKey};
 pub use token::{

@@ -29,6 +29,9 @@ pub enum Mode {
     Tunnel,
     /// By the client's own connection to the node.
     Direct,
+    /// Over a gateway's link, as frames: the gateway holds the socket. The node may be one of several that hold
+    /// the connection.
+    Relay,
 }
 
 /// One connection, as its gateway vouches for it.
@@ -120,21 +123,8 @@ impl TicketKey {
     /// # Errors
     /// It isn't one of ours, isn't understood, or is over.
     pub fn open(&self, text: &str, now: u64) -> Result<Ticket, TicketError> {
-        #[derive(Deserialize)]
-        struct Kind {
-            aud: Option<Value>,
-            ver: Option<u16>,
-        }
         let claims = self.0.open(text)?;
-        let kind: Kind = serde_json::from_slice(&claims).map_err(|_| TicketError::NotOurs)?;
-        if !is_for(kind.aud.as_ref(), AUDIENCE) {
-            return Err(TicketError::NotOurs);
-        }
-        match kind.ver {
-            Some(HOP_VERSION) => {}
-            Some(other) => return Err(TicketError::Version(other)),
-            None => return Err(TicketError::Unreadable),
-        }
+        check(&claims, AUDIENCE)?;
         let ticket: Ticket =
             serde_json::from_slice::<Sealed>(&claims).map_err(|_| TicketError::Unreadable)?.into();
         if now < ticket.exp { Ok(ticket) } else { Err(TicketError::Expired) }
@@ -144,6 +134,24 @@ impl TicketKey {
 impl std::fmt::Debug for TicketKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("TicketKey")
+    }
+}
+
+/// Whether signed claims are for that audience, and of this release's hop.
+pub(crate) fn check(claims: &[u8], audience: &str) -> Result<(), TicketError> {
+    #[derive(Deserialize)]
+    struct Kind {
+        aud: Option<Value>,
+        ver: Option<u16>,
+    }
+    let kind: Kind = serde_json::from_slice(claims).map_err(|_| TicketError::NotOurs)?;
+    if !is_for(kind.aud.as_ref(), audience) {
+        return Err(TicketError::NotOurs);
+    }
+    match kind.ver {
+        Some(HOP_VERSION) => Ok(()),
+        Some(other) => Err(TicketError::Version(other)),
+        None => Err(TicketError::Unreadable),
     }
 }
 

@@ -3,8 +3,9 @@
 #![allow(clippy::unwrap_used)]
 
 use ringway_auth::{
-    Alg, Claims, Grant, Grants, HOP_VERSION, KeySpec, Mode, Right, SessionError, SessionKey, SessionToken,
-    TICKET_SECONDS, Ticket, TicketError, TicketKey, TokenError, TokenKeys, mint_hs256,
+    Alg, Claims, Grant, Grants, HOP_VERSION, KeySpec, LinkKey, LinkTicket, Mode, Right, SessionError,
+    SessionKey, SessionToken, TICKET_SECONDS, Ticket, TicketError, TicketKey, TokenError, TokenKeys,
+    mint_hs256,
 };
 use ringway_protocol::code::Code;
 use ringway_protocol::codec::Format;
@@ -56,6 +57,10 @@ fn bare_ticket() -> Ticket {
     }
 }
 
+fn link() -> LinkTicket {
+    LinkTicket { gateway: "gw-a".to_owned(), exp: NOW + TICKET_SECONDS }
+}
+
 fn session() -> SessionToken {
     SessionToken {
         session: "s-1".parse().unwrap(),
@@ -100,7 +105,7 @@ fn resealed(change: impl Fn(&mut Value)) -> String {
 #[test]
 fn a_ticket_comes_back_as_it_was_sealed() {
     let key = TicketKey::new(SECRET);
-    for ticket in [ticket(), bare_ticket()] {
+    for ticket in [ticket(), bare_ticket(), Ticket { mode: Mode::Relay, ..ticket() }] {
         assert_eq!(key.open(&key.seal(&ticket), NOW), Ok(ticket));
     }
 }
@@ -119,6 +124,8 @@ fn only_the_clusters_secret_makes_tickets_and_sessions() {
     let (ticket, session) = (ticket(), session());
     let foreign = TicketKey::new(b"another").seal(&ticket);
     assert_eq!(TicketKey::new(SECRET).open(&foreign, NOW), Err(TicketError::NotOurs));
+    let foreign = LinkKey::new(b"another").seal(&link());
+    assert_eq!(LinkKey::new(SECRET).open(&foreign, NOW), Err(TicketError::NotOurs));
     let foreign = SessionKey::new(b"another").seal(&session);
     assert_eq!(SessionKey::new(SECRET).open(&foreign, NOW), Err(SessionError::NotOurs));
 }
@@ -136,6 +143,14 @@ fn a_ticket_of_another_hop_is_told_from_a_forged_one() {
 }
 
 #[test]
+fn a_links_ticket_comes_back_until_its_second() {
+    let key = LinkKey::new(SECRET);
+    let sealed = key.seal(&link());
+    assert_eq!(key.open(&sealed, NOW + TICKET_SECONDS - 1), Ok(link()));
+    assert_eq!(key.open(&sealed, NOW + TICKET_SECONDS), Err(TicketError::Expired));
+}
+
+#[test]
 fn a_session_comes_back_as_it_was_sealed_until_it_ends() {
     let key = SessionKey::new(SECRET);
     for session in [session(), SessionToken { user: None, expires: None, ..session() }] {
@@ -149,21 +164,26 @@ fn a_session_comes_back_as_it_was_sealed_until_it_ends() {
 fn no_kind_passes_as_another() {
     let (tickets, sessions, tokens) = (TicketKey::new(SECRET), SessionKey::new(SECRET), token_keys());
     let (ticket, session, token) = (tickets.seal(&ticket()), sessions.seal(&session()), token());
+    let (links, link) = (LinkKey::new(SECRET), LinkKey::new(SECRET).seal(&link()));
     assert!(tokens.verify(&token, NOW).is_ok());
 
-    for other in [&session, &token] {
+    for other in [&ticket, &session, &token] {
+        assert_eq!(links.open(other, NOW), Err(TicketError::NotOurs));
+    }
+    for other in [&session, &token, &link] {
         assert_eq!(tickets.open(other, NOW), Err(TicketError::NotOurs));
     }
-    for other in [&ticket, &token] {
+    for other in [&ticket, &token, &link] {
         assert_eq!(sessions.open(other, NOW), Err(SessionError::NotOurs));
     }
-    for other in [&ticket, &session] {
+    for other in [&ticket, &session, &link] {
         assert_eq!(tokens.verify(other, NOW), Err(TokenError::Audience));
     }
 }
 
 #[test]
 fn a_ticket_doesnt_show_where_keys_are_printed() {
-    let shown = format!("{:?} {:?}", TicketKey::new(SECRET), SessionKey::new(SECRET));
-    assert_eq!(shown, "TicketKey SessionKey");
+    let shown =
+        format!("{:?} {:?} {:?}", TicketKey::new(SECRET), LinkKey::new(SECRET), SessionKey::new(SECRET));
+    assert_eq!(shown, "TicketKey LinkKey SessionKey");
 }

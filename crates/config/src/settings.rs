@@ -8,7 +8,7 @@ use url::Url;
 use crate::address::HostPort;
 use crate::error::{ConfigError, Place, Problem};
 use crate::tenants::Tenants;
-use crate::tree::{Auth, Config, is_node_id};
+use crate::tree::{Auth, ClientPath, Config, is_node_id};
 
 /// How far the admin port is from the public one, as in 8080 and 9080, where a command has one `--listen` for both.
 const ADMIN_OFFSET: u16 = 1_000;
@@ -35,6 +35,10 @@ pub struct GatewaySettings {
     pub auth: Auth,
     /// Whether `?token=` is taken.
     pub token_in_query: bool,
+    /// How a client's bytes reach its node.
+    pub path: ClientPath,
+    /// Bytes for what waits for clients whose sockets it holds; None: a quarter of what the process may use.
+    pub buffers: Option<u64>,
 }
 
 /// What a node needs.
@@ -101,6 +105,8 @@ impl Config {
             admin: self.gateway.admin,
             auth: self.gateway.auth,
             token_in_query: self.gateway.token_in_query,
+            path: self.gateway.path,
+            buffers: self.node.buffers.map(|bytes| bytes.0),
         }
     }
 

@@ -64,7 +64,7 @@ section! {
         /// Who may connect: holders of a token that a tenant's key signed (`jwt`), or anybody (`off`).
         pub auth: Auth = Auth::Jwt,
         /// How a client's bytes reach its node.
-        pub path: ClientPath = ClientPath::Tunnel,
+        pub path: ClientPath = ClientPath::Relay,
         /// Whether a token may stand in the URL (`?token=`), where proxies and logs see it.
         pub token_in_query: bool = false,
     }
@@ -85,9 +85,9 @@ choice! {
     pub enum ClientPath {
         /// The upgrade is routed to the room's node, and bytes are moved.
         Tunnel = "tunnel",
-    } later {
-        "relay": "path = \"relay\"; \"tunnel\" is",
-    }
+        /// The gateway holds the socket, and speaks for it to the nodes that have its rooms.
+        Relay = "relay",
+    } later {}
 }
 
 /// The pool that nodes and tenants are in when nothing else is said.

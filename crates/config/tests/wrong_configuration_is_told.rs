@@ -266,7 +266,6 @@ fn a_wrong_value_says_what_would_be_right() {
 #[test]
 fn what_is_not_built_yet_is_refused_in_so_many_words() {
     each(&[
-        ("gateway.path = \"relay\"", "2:16: gateway.path: not built yet: path = \"relay\"; \"tunnel\" is"),
         (
             "[[hooks]]\nname = \"app\"",
             "2:3: hooks: not built yet: [[hooks]]: say who may do what by grants in a token",

@@ -80,6 +80,21 @@ impl Frame {
         Frame::new(BINARY, payload)
     }
 
+    /// A record of a link, to be read as a binary message.
+    pub fn record(record: &[u8]) -> Frame {
+        Frame::binary(record)
+    }
+
+    /// A frame that another process of the cluster made: `encoded` is all of it, header and payload, a text or binary
+    /// message.
+    pub fn finished(encoded: &[u8]) -> Frame {
+        debug_assert!(
+            matches!(encoded.first(), Some(&(TEXT | BINARY))),
+            "a finished frame is a whole message"
+        );
+        Frame(Arc::new(Whole::new(Box::from(encoded), None)))
+    }
+
     /// A ping. A payload over 125 bytes is cut to what a control frame can carry.
     pub fn ping(payload: &[u8]) -> Frame {
         Frame::control(PING, payload)
@@ -247,6 +262,14 @@ mod tests {
         assert!(shared.label().is_none() && labelled.label().is_some());
         assert_eq!(shared, labelled);
         assert!(labelled.is_text() && !Frame::binary(b"").is_text());
+    }
+
+    #[test]
+    fn a_finished_frame_is_what_it_was_where_it_was_made() {
+        for frame in [Frame::text(b"payload"), Frame::binary(&[7; 200])] {
+            let again = Frame::finished(frame.encoded());
+            assert_eq!((again.encoded(), again.is_text()), (frame.encoded(), frame.is_text()));
+        }
     }
 
     #[test]

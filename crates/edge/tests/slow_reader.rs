@@ -12,7 +12,7 @@ use support::feed::{Follower, Named, Publication, Read};
 use support::{Server, collect, soon, until};
 use tokio::io::AsyncReadExt;
 
-const LIMITS: Limits = Limits { message: 64 * 1024, queue: 1024 * 1024 };
+const LIMITS: Limits = Limits { message: 64 * 1024, queue: 1024 * 1024, frames: QUEUED_FRAMES_LIMIT };
 
 fn numbered(number: u32, len: usize) -> Frame {
     let mut payload = number.to_be_bytes().to_vec();

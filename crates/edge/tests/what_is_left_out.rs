@@ -6,12 +6,12 @@ mod support;
 
 use std::sync::Arc;
 
-use ringway_edge::{By, Frame, KEYS_LIMIT, Limits, Outbound, Policy, Pushed, Reader};
+use ringway_edge::{By, Frame, KEYS_LIMIT, Limits, Outbound, Policy, Pushed, QUEUED_FRAMES_LIMIT, Reader};
 use ringway_protocol::CloseCode;
 use support::feed::{Follower, Named, Publication, Read};
 use support::{Client, Server, collect, soon};
 
-const LIMITS: Limits = Limits { message: 64 * 1024, queue: 256 * 1024 };
+const LIMITS: Limits = Limits { message: 64 * 1024, queue: 256 * 1024, frames: QUEUED_FRAMES_LIMIT };
 
 /// Bytes of each publication.
 const LEN: usize = 1_000;

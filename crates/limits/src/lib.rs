@@ -7,8 +7,10 @@
 
 mod bucket;
 mod keyed;
+mod patience;
 mod rate;
 
 pub use bucket::Bucket;
 pub use keyed::{KEYS_MAX, Keyed};
+pub use patience::Patience;
 pub use rate::Over;

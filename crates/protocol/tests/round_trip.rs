@@ -12,6 +12,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use proptest::option::of;
 use proptest::prelude::*;
+use ringway_protocol::codec::{Answered, answer_id};
 use ringway_protocol::frame::*;
 use ringway_protocol::{
     ClientFrame, Code, ConnId, EpochName, Format, Key, Payload, RoomName, ServerFrame, UserId, decode_client,
@@ -50,10 +51,20 @@ fn check_client(frame: &ClientFrame) {
     }
 }
 
+/// What a frame's head has to say.
+fn answers(frame: &ServerFrame) -> Option<Answered> {
+    match frame {
+        ServerFrame::Ok(answer) => Some(Answered { id: answer.id, ok: true }),
+        ServerFrame::Err(refusal) => Some(Answered { id: refusal.id, ok: false }),
+        _ => None,
+    }
+}
+
 fn check_server(frame: &ServerFrame) {
     let wanted = samples::as_read(frame.clone());
     for format in FORMATS {
         let bytes = written_server(format, frame);
+        assert_eq!(answer_id(format, &bytes), answers(frame), "{format:?}");
         let read = decode_server(format, &bytes).unwrap().unwrap();
         match (format, &read, &wanted) {
             (Format::Json, ServerFrame::Msg(read), ServerFrame::Msg(wanted)) => {
@@ -82,6 +93,26 @@ fn every_sample_is_read_as_it_was_written() {
     for (_, frame) in samples::server_frames() {
         check_server(&frame);
     }
+}
+
+#[test]
+fn what_isnt_an_answer_is_none() {
+    for payload in [
+        &b""[..],
+        b"{",
+        b"{\"t\":\"okay\",\"id\":1}",
+        b"{\"t\":\"ok\",\"id\":}",
+        b"{\"t\":\"ok\",\"id\":99999999999999999999}",
+        b"\x90",
+        b"\x92\x21",
+        b"\x92\x21\xa1a",
+        b"\xdd\xff\xff\xff\xff",
+    ] {
+        assert_eq!(FORMATS.map(|format| answer_id(format, payload)), [None, None], "{payload:02x?}");
+    }
+    let bare = Some(Answered { id: None, ok: true });
+    assert_eq!(answer_id(Format::Json, b"{\"t\":\"ok\"}"), bare);
+    assert_eq!(answer_id(Format::Msgpack, b"\x91\x21"), bare);
 }
 
 #[test]

@@ -13,6 +13,7 @@ mod metrics;
 mod process;
 mod propagation;
 mod setup;
+pub mod slow;
 mod traces;
 
 pub use labels::BoundedLabels;

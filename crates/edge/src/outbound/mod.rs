@@ -42,7 +42,7 @@ use wire::Wire;
 /// a phone's change of network, far shorter than TCP's own patience of minutes.
 pub const STALL_LIMIT: Duration = Duration::from_secs(5);
 
-/// Frames that may wait for one socket, whatever their size: each costs some 32 bytes beside its
+/// Frames that may wait for one client's socket, whatever their size: each costs some 32 bytes beside its
 /// shared payload, so that tiny ones would otherwise cost more than they count.
 pub const QUEUED_FRAMES_LIMIT: usize = 16_384;
 
@@ -81,11 +81,11 @@ pub struct Outbound {
 }
 
 impl Outbound {
-    /// `queue_limit`: the most bytes that may wait once the socket is behind.
-    pub(crate) fn new(stream: TcpStream, queue_limit: usize) -> Outbound {
+    /// The most bytes and frames that may wait once the socket is behind.
+    pub(crate) fn new(stream: TcpStream, queue_limit: usize, frames: usize) -> Outbound {
         Outbound {
             state: Mutex::default(),
-            wire: Wire::new(stream, queue_limit),
+            wire: Wire::new(stream, queue_limit, frames),
             received: AtomicU64::new(0),
         }
     }

@@ -3,10 +3,10 @@
 use ringway_protocol::CloseCode;
 use ringway_protocol::close::{SEND_TIMEOUT, SLOW_CONSUMER};
 
+use super::Pushed;
 use super::lossy::{KEYS_LIMIT, Room};
 use super::state::State;
 use super::wire::Wire;
-use super::{Pushed, QUEUED_FRAMES_LIMIT};
 use crate::ended::{By, Ended};
 use crate::frame::Frame;
 
@@ -14,7 +14,7 @@ impl State {
     /// Takes a frame that waits for the task, unless there is no room and it may not be left out.
     #[cold]
     pub(super) fn push_behind(&mut self, frame: &Frame, wire: &Wire) -> Pushed {
-        let room = Room { bytes: wire.queue_limit as usize, frames: QUEUED_FRAMES_LIMIT, keys: KEYS_LIMIT };
+        let room = Room { bytes: wire.queue_limit as usize, frames: wire.frames_limit(), keys: KEYS_LIMIT };
         if self.backlog().queue.push_behind(frame, room) {
             return Pushed::Waits;
         }

@@ -8,7 +8,7 @@ use std::task::{Context, Waker};
 
 use super::queue::{BATCH, Queue};
 use super::wire::Wire;
-use super::{Due, Pushed, QUEUED_FRAMES_LIMIT};
+use super::{Due, Pushed};
 use crate::ended::Ended;
 use crate::frame::Frame;
 
@@ -281,7 +281,7 @@ impl State {
     fn is_full_for(&self, frame: &Frame, wire: &Wire) -> bool {
         let frames = self.backlog.as_ref().map_or(usize::from(self.only.is_some()), |b| b.queue.len());
         let bytes = self.queued_bytes() + frame.len();
-        frames > 0 && (bytes > wire.queue_limit as usize || frames >= QUEUED_FRAMES_LIMIT)
+        frames > 0 && (bytes > wire.queue_limit as usize || frames >= wire.frames_limit())
     }
 }
 

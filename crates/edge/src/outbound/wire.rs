@@ -15,6 +15,9 @@ use super::state::Phase;
 /// line never waits for this process, and no more.
 const FRESH_UNSENT: u32 = 16 * 1024;
 
+/// More frames than any queue's bytes allow.
+const MOST_FRAMES: usize = 1 << 31;
+
 /// What openings are counted from: half as large as an [`Instant`] of each.
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
@@ -24,6 +27,8 @@ pub(super) struct Wire {
     opened: u64,
     /// The most bytes that may wait once the socket is behind.
     pub(super) queue_limit: u32,
+    /// The most frames that may, as a power of two: one byte, of those that there are anyway.
+    frames_limit: u8,
     /// Beats since the peer last gave a sign of life.
     pub(super) unanswered: AtomicU8,
     /// Whether the phase is no longer [`Phase::Open`], readable without the lock.
@@ -33,15 +38,21 @@ pub(super) struct Wire {
 }
 
 impl Wire {
-    pub(super) fn new(stream: TcpStream, queue_limit: usize) -> Wire {
+    pub(super) fn new(stream: TcpStream, queue_limit: usize, frames: usize) -> Wire {
         Wire {
             stream,
             opened: START.elapsed().as_millis() as u64,
             queue_limit: u32::try_from(queue_limit).unwrap_or(u32::MAX),
+            frames_limit: frames.clamp(1, MOST_FRAMES).next_power_of_two().ilog2() as u8,
             unanswered: AtomicU8::new(0),
             closed: AtomicBool::new(false),
             fresh: AtomicBool::new(false),
         }
+    }
+
+    /// The most frames that may wait once the socket is behind.
+    pub(super) fn frames_limit(&self) -> usize {
+        1 << self.frames_limit
     }
 
     /// Milliseconds since the opening.
@@ -75,7 +86,8 @@ impl Wire {
 
     /// Has the kernel take little that it can't send yet, so that it isn't the kernel's buffer that holds old values.
     pub(super) fn keep_fresh(&self) {
-        if !self.fresh.swap(true, Ordering::Relaxed) {
+        // Read first: it may be asked for each frame.
+        if !self.fresh.load(Ordering::Relaxed) && !self.fresh.swap(true, Ordering::Relaxed) {
             crate::unsent::limit(&SockRef::from(&self.stream), FRESH_UNSENT);
         }
     }

@@ -1,4 +1,4 @@
-//! From a client's bytes to messages: the receiving half of RFC 6455, without a socket.
+//! From a peer's bytes to messages: the receiving half of RFC 6455, without a socket.
 //!
 //! It is fed whatever came, in pieces of any size, unmasks in place and hands out whole messages.
 //! A message that lies complete in one piece is never copied. Kept between two pieces are only
@@ -16,7 +16,7 @@ use super::mask::unmask;
 /// for ever with fragments of no bytes.
 const FRAGMENT_LIMIT: u16 = 1_024;
 
-/// A whole message from the client.
+/// A whole message from the peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Message<'a> {
     /// A text message; always valid UTF-8.
@@ -49,9 +49,19 @@ pub(crate) struct Decoder {
     fragments: u16,
     /// Whether the message under way is text.
     text: bool,
-    /// Nothing further is read: closed, or broken.
-    done: bool,
+    from: Peer,
     frame: Option<Frame>,
+}
+
+/// Whose bytes are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Peer {
+    /// A client's, each frame with a mask.
+    Client,
+    /// Those of the other end of a link, without.
+    Link,
+    /// Nobody's any more: closed, or broken.
+    Nobody,
 }
 
 /// The frame whose payload is being read.
@@ -66,8 +76,8 @@ struct Frame {
 }
 
 impl Decoder {
-    pub(crate) fn new(limit: u32) -> Decoder {
-        Decoder { held: Vec::new(), message: 0, limit, fragments: 0, text: false, done: false, frame: None }
+    pub(crate) fn new(limit: u32, from: Peer) -> Decoder {
+        Decoder { held: Vec::new(), message: 0, limit, fragments: 0, text: false, from, frame: None }
     }
 
     /// Takes in what came. `input` is unmasked in place, so it holds nothing of use afterwards.
@@ -86,7 +96,7 @@ impl Decoder {
     }
 
     fn consume(&mut self, mut input: &mut [u8], sink: &mut Sink<'_>) -> Result<(), Violation> {
-        while !self.done {
+        while self.from != Peer::Nobody {
             let frame = match self.frame.take() {
                 Some(frame) => frame,
                 None => match self.next_head(input)? {
@@ -100,7 +110,9 @@ impl Decoder {
             let here = input.len().min(frame.left as usize);
             let (payload, rest) = input.split_at_mut(here);
             input = rest;
-            unmask(payload, frame.mask);
+            if frame.mask != [0; 4] {
+                unmask(payload, frame.mask);
+            }
             if here < frame.left as usize {
                 self.keep(payload, self.held.len() + frame.left as usize);
                 let mut mask = frame.mask;
@@ -123,9 +135,10 @@ impl Decoder {
     /// The next head, and how many bytes of `input` belong to it; the beginning of one is kept.
     fn next_head(&mut self, input: &[u8]) -> Result<Option<(Head, usize)>, Violation> {
         let room = self.limit - self.message;
+        let masked = self.from == Peer::Client;
         let kept = self.held.len() - self.message as usize;
         if kept == 0 {
-            let found = head::parse(input, room)?;
+            let found = head::parse(input, room, masked)?;
             if found.is_none() && !input.is_empty() {
                 self.held.extend_from_slice(input);
             }
@@ -135,7 +148,7 @@ impl Decoder {
         let more = input.len().min(HEAD_LIMIT - kept);
         joined[..kept].copy_from_slice(&self.held[self.message as usize..]);
         joined[kept..kept + more].copy_from_slice(&input[..more]);
-        match head::parse(&joined[..kept + more], room)? {
+        match head::parse(&joined[..kept + more], room, masked)? {
             Some((head, used)) => {
                 self.forget_tail();
                 Ok(Some((head, used - kept)))
@@ -243,7 +256,7 @@ impl Decoder {
     }
 
     fn finish(&mut self) {
-        self.done = true;
+        self.from = Peer::Nobody;
         self.held = Vec::new();
         self.message = 0;
         self.frame = None;

@@ -1,11 +1,11 @@
-//! The head of a client's frame: parsed, and judged as early as its bytes allow.
+//! The head of a frame: parsed, and judged as early as its bytes allow.
 //!
 //! A length is judged when its last byte is there, before any payload, so nothing is ever
 //! allocated for what a peer merely announces.
 
 use ringway_protocol::CloseCode;
 
-/// The longest head of a client's frame: two bytes, a 64-bit length, the mask.
+/// The longest head of a frame: two bytes, a 64-bit length, the mask.
 pub(crate) const HEAD_LIMIT: usize = 14;
 
 /// Why a peer is told to go: the code and the reason of the close frame.
@@ -53,13 +53,15 @@ impl Opcode {
 pub(crate) struct Head {
     pub(crate) fin: bool,
     pub(crate) opcode: Opcode,
+    /// Zeros: none, which is the same.
     pub(crate) mask: [u8; 4],
     pub(crate) length: u32,
 }
 
 /// Reads a head from the beginning of `bytes`: with its own length, or `None` where more is
-/// needed. `room` is how many bytes of payload a data frame may have.
-pub(crate) fn parse(bytes: &[u8], room: u32) -> Result<Option<(Head, usize)>, Violation> {
+/// needed. `room` is how many bytes of payload a data frame may have; `masked`, whether frames have to have a mask, or
+/// mustn't (RFC 6455 §5.1).
+pub(crate) fn parse(bytes: &[u8], room: u32, masked: bool) -> Result<Option<(Head, usize)>, Violation> {
     let Some(&first) = bytes.first() else { return Ok(None) };
     // No extension was agreed on, so all three reserved bits are (RFC 6455 §5.2).
     if first & 0x70 != 0 {
@@ -79,8 +81,8 @@ pub(crate) fn parse(bytes: &[u8], room: u32) -> Result<Option<(Head, usize)>, Vi
         return Err(Violation::protocol("Fragmented control frame"));
     }
     let Some(&second) = bytes.get(1) else { return Ok(None) };
-    if second & 0x80 == 0 {
-        return Err(Violation::protocol("Frame is not masked"));
+    if masked != (second & 0x80 != 0) {
+        return Err(Violation::protocol(if masked { "Frame is not masked" } else { "Frame is masked" }));
     }
     let short = second & 0x7F;
     if opcode.is_control() && short > 125 {
@@ -103,11 +105,15 @@ pub(crate) fn parse(bytes: &[u8], room: u32) -> Result<Option<(Head, usize)>, Vi
     if !opcode.is_control() && length > u64::from(room) {
         return Err(Violation::too_big());
     }
+    // Cannot be cut: a data frame is at most `room`, a control frame 125.
+    let head = |mask| Head { fin, opcode, mask, length: length as u32 };
+    if !masked {
+        return Ok(Some((head([0; 4]), used)));
+    }
     let Some(mask) = bytes.get(used..used + 4).and_then(|mask| mask.try_into().ok()) else {
         return Ok(None);
     };
-    // Cannot be cut: a data frame is at most `room`, a control frame 125.
-    Ok(Some((Head { fin, opcode, mask, length: length as u32 }, used + 4)))
+    Ok(Some((head(mask), used + 4)))
 }
 
 #[cfg(test)]
@@ -120,7 +126,7 @@ mod tests {
     const ROOM: u32 = 65_536;
 
     fn refused(bytes: &[u8]) -> (u16, &'static str) {
-        let violation = parse(bytes, ROOM).unwrap_err();
+        let violation = parse(bytes, ROOM, true).unwrap_err();
         (violation.code.0, violation.reason)
     }
 
@@ -132,8 +138,8 @@ mod tests {
         assert_eq!(refused(&long((1 << 63) - 1)).0, 1009);
         assert_eq!(refused(&long(1 << 32)).0, 1009);
         assert_eq!(refused(&long(65_537)).0, 1009);
-        assert_eq!(parse(&long(65_536), ROOM), Ok(None));
-        assert_eq!(parse(&[0x82, 0xFE, 0, 101], 100), Err(Violation::too_big()));
+        assert_eq!(parse(&long(65_536), ROOM, true), Ok(None));
+        assert_eq!(parse(&[0x82, 0xFE, 0, 101], 100, true), Err(Violation::too_big()));
     }
 
     #[test]
@@ -153,16 +159,25 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_link_has_no_masks() {
+        let violation = parse(&[0x82, 0x85], ROOM, false).unwrap_err();
+        assert_eq!((violation.code.0, violation.reason), (1002, "Frame is masked"));
+        let head = Head { fin: true, opcode: Opcode::Binary, mask: [0; 4], length: 5 };
+        assert_eq!(parse(&[0x82, 5], ROOM, false), Ok(Some((head, 2))));
+        assert_eq!(parse(&[0x82, 126, 0], ROOM, false), Ok(None));
+    }
+
     proptest! {
         #[test]
         fn accepted_heads_are_what_another_implementation_reads(
-            bytes in proptest::collection::vec(any::<u8>(), 0..16),
+            bytes in proptest::collection::vec(any::<u8>(), 0..16), masked in any::<bool>(),
         ) {
-            if let Ok(Some((head, used))) = parse(&bytes, ROOM) {
+            if let Ok(Some((head, used))) = parse(&bytes, ROOM, masked) {
                 let mut cursor = Cursor::new(&bytes);
                 let (other, length) = FrameHeader::parse(&mut cursor).unwrap().unwrap();
                 prop_assert_eq!(cursor.position(), used as u64);
-                prop_assert_eq!((head.fin, Some(head.mask)), (other.is_final, other.mask));
+                prop_assert_eq!((head.fin, masked.then_some(head.mask)), (other.is_final, other.mask));
                 prop_assert_eq!(u64::from(head.length), length);
                 prop_assert_eq!(u8::from(other.opcode), bytes[0] & 0x0F);
             }
@@ -182,9 +197,9 @@ mod tests {
             let whole = bytes.len();
             bytes.extend(tail);
             for end in 0..whole {
-                prop_assert_eq!(parse(&bytes[..end], ROOM), Ok(None));
+                prop_assert_eq!(parse(&bytes[..end], ROOM, true), Ok(None));
             }
-            let (head, used) = parse(&bytes, ROOM).unwrap().unwrap();
+            let (head, used) = parse(&bytes, ROOM, true).unwrap().unwrap();
             prop_assert_eq!((head.length, head.mask, used), (length, mask, whole));
         }
     }

@@ -22,10 +22,10 @@ use tokio::io::Interest;
 use tokio::net::TcpStream;
 
 pub use decoder::Message;
-use decoder::{Decoder, Event};
+use decoder::{Decoder, Event, Peer};
 
 use crate::ended::Ended;
-use crate::outbound::Outbound;
+use crate::outbound::{Outbound, QUEUED_FRAMES_LIMIT};
 
 /// What one connection may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,12 +35,14 @@ pub struct Limits {
     pub message: usize,
     /// The most bytes that may wait for a client that doesn't keep up. More closes with 1008.
     pub queue: usize,
+    /// The most frames that may, whatever their size; taken up to the next power of two.
+    pub frames: usize,
 }
 
 impl Default for Limits {
-    /// 64 KiB for a message, 1 MiB for the queue.
+    /// 64 KiB for a message, 1 MiB and [`QUEUED_FRAMES_LIMIT`] for the queue.
     fn default() -> Limits {
-        Limits { message: 64 * 1024, queue: 1024 * 1024 }
+        Limits { message: 64 * 1024, queue: 1024 * 1024, frames: QUEUED_FRAMES_LIMIT }
     }
 }
 
@@ -57,8 +59,18 @@ pub struct Reader {
 /// Makes a WebSocket of a socket on which the upgrade was answered with 101 and everything before
 /// was read. `early` is what the client sent right behind its upgrade.
 pub fn open(stream: TcpStream, early: &Bytes, limits: Limits) -> (Arc<Outbound>, Reader) {
-    let out = Arc::new(Outbound::new(stream, limits.queue));
-    let decoder = Decoder::new(u32::try_from(limits.message).unwrap_or(u32::MAX));
+    open_from(Peer::Client, stream, early, limits)
+}
+
+/// Makes one end of a link between two processes of a cluster of a socket on which that was agreed on: like [`open`], at
+/// both ends, with frames that have no masks either way.
+pub fn open_link(stream: TcpStream, early: &Bytes, limits: Limits) -> (Arc<Outbound>, Reader) {
+    open_from(Peer::Link, stream, early, limits)
+}
+
+fn open_from(from: Peer, stream: TcpStream, early: &Bytes, limits: Limits) -> (Arc<Outbound>, Reader) {
+    let out = Arc::new(Outbound::new(stream, limits.queue, limits.frames));
+    let decoder = Decoder::new(u32::try_from(limits.message).unwrap_or(u32::MAX), from);
     // Copied, since `early` keeps the handshake's whole buffer.
     let early = if early.is_empty() { None } else { Some(Box::from(&early[..])) };
     (Arc::clone(&out), Reader { out, decoder, early })

@@ -73,6 +73,7 @@ pub struct Upgrade {
 pub fn check(head: &Parts) -> Result<Upgrade, UpgradeError> {
     check_request_line(head)?;
     check_headers(&head.headers)?;
+    check_websocket(&head.headers)?;
     let key = check_key(&head.headers)?;
     let offered = Offered::read(&head.headers)?;
     let bearer = once(offered.bearer, bearer_of(&head.headers)?, "The token is given twice")?;
@@ -90,6 +91,20 @@ pub fn check(head: &Parts) -> Result<Upgrade, UpgradeError> {
         chosen_subprotocol: offered.format.map(Format::subprotocol),
         offered_ours: offered.format.is_some(),
     })
+}
+
+/// Checks the head of a request that upgrades to another protocol than WebSocket, as processes of a cluster do among
+/// themselves.
+///
+/// # Errors
+/// The status and a sentence for the answer.
+pub fn check_other(head: &Parts, protocol: &'static str) -> Result<(), UpgradeError> {
+    check_request_line(head)?;
+    check_headers(&head.headers)?;
+    if !has_token(&head.headers, &UPGRADE, protocol) || !has_token(&head.headers, &CONNECTION, "upgrade") {
+        return Err(UpgradeError::upgrade_required("The upgrade is to another protocol"));
+    }
+    Ok(())
 }
 
 /// What answers a client's `Sec-WebSocket-Key` (RFC 6455 §4.2.2).
@@ -154,6 +169,10 @@ fn check_headers(headers: &HeaderMap) -> Result<(), UpgradeError> {
     {
         return Err(UpgradeError::bad("An upgrade has no body"));
     }
+    Ok(())
+}
+
+fn check_websocket(headers: &HeaderMap) -> Result<(), UpgradeError> {
     if !has_token(headers, &UPGRADE, "websocket") {
         return Err(UpgradeError::upgrade_required("Upgrade must name websocket"));
     }

@@ -6,6 +6,7 @@
 //! question. How big a message may be is for whoever receives it to say: both formats are counted
 //! as received.
 
+mod answer;
 mod client;
 mod field;
 mod json;
@@ -13,6 +14,7 @@ mod msgpack;
 mod result;
 mod server;
 
+pub use answer::{Answered, answer_id};
 use bytes::Bytes;
 use field::{Fault, Field, Row, Take, required};
 

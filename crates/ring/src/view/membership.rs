@@ -25,6 +25,8 @@ pub struct Membership {
     present: BTreeMap<NodeId, Present>,
     /// Ended runs: of each node the greatest incarnation known to have departed.
     ended: BTreeMap<NodeId, Ended>,
+    /// Who left the view by saying nothing, and since when. Remembered as long as departures are.
+    silent: BTreeMap<NodeId, u64>,
     flaps: Flaps,
     /// Who is given no slots for coming and going too often.
     held: BTreeSet<NodeId>,
@@ -80,6 +82,7 @@ impl Membership {
         for _ in 0..changes {
             self.flaps.changed(&id, self.now_ms);
         }
+        self.silent.remove(&id);
         let present = Present { announcement: Arc::new(announcement), heard_ms: self.now_ms };
         self.present.insert(id, present);
         let held = self.hold();
@@ -100,6 +103,7 @@ impl Membership {
         let ended = self.ended.entry(node.clone()).or_insert(Ended { incarnation, since_ms: 0 });
         ended.incarnation = ended.incarnation.max(incarnation);
         ended.since_ms = self.now_ms;
+        self.stale |= self.silent.remove(node).is_some();
         if self.present.get(node).is_none_or(|present| present.announcement.incarnation > incarnation) {
             return false;
         }
@@ -113,8 +117,12 @@ impl Membership {
         self.now_ms = self.now_ms.max(now_ms);
         let now_ms = self.now_ms;
         self.ended.retain(|_, ended| now_ms - ended.since_ms < MEMORY_OF_DEPARTURES);
+        self.silent.retain(|_, since_ms| now_ms - *since_ms < MEMORY_OF_DEPARTURES);
         self.flaps.expire(now_ms);
-        self.leave(|_, present| now_ms - present.heard_ms >= SILENCE)
+        let is_silent = |present: &Present| now_ms - present.heard_ms >= SILENCE;
+        let silent = self.present.iter().filter(|(_, present)| is_silent(present));
+        self.silent.extend(silent.map(|(id, _)| (id.clone(), now_ms)));
+        self.leave(|_, present| is_silent(present))
     }
 
     /// Takes out who has gone. True where that, or time, changed who is there or placed.
@@ -181,7 +189,12 @@ impl Membership {
             return None;
         }
         let nodes = self.present.iter().map(|(id, present)| (id.clone(), Arc::clone(&present.announcement)));
-        Some(Draft { before: Arc::clone(&self.view), nodes: nodes.collect(), held: self.held.clone() })
+        Some(Draft {
+            before: Arc::clone(&self.view),
+            nodes: nodes.collect(),
+            held: self.held.clone(),
+            silent: self.silent.keys().cloned().collect(),
+        })
     }
 
     /// A draft's view is there.
@@ -196,13 +209,14 @@ pub struct Draft {
     before: Arc<View>,
     nodes: BTreeMap<NodeId, Arc<Announcement>>,
     held: BTreeSet<NodeId>,
+    silent: BTreeSet<NodeId>,
 }
 
 impl Draft {
     /// Makes the view. Takes tens of milliseconds where the table of a pool of 1,000 nodes changes.
     #[must_use]
     pub fn make(self) -> Arc<View> {
-        Arc::new(View::next(&self.before, self.nodes, self.held))
+        Arc::new(View::next(&self.before, self.nodes, self.held, self.silent))
     }
 }
 

@@ -17,6 +17,8 @@ pub struct View {
     nodes: BTreeMap<NodeId, Arc<Announcement>>,
     /// Of those, the ones that come and go too often to be given slots.
     held: BTreeSet<NodeId>,
+    /// Those that left by saying nothing.
+    silent: BTreeSet<NodeId>,
     pools: BTreeMap<PoolId, Arc<Pool>>,
     /// Keys that are spread over several nodes: mostly none.
     spreads: HashMap<KeyHash, u8>,
@@ -39,6 +41,7 @@ impl View {
         before: &Self,
         nodes: BTreeMap<NodeId, Arc<Announcement>>,
         held: BTreeSet<NodeId>,
+        silent: BTreeSet<NodeId>,
     ) -> Self {
         let mut placed: BTreeMap<&PoolId, Vec<&Announcement>> = BTreeMap::new();
         for node in nodes.values().filter(|node| node.is_placed() && !held.contains(&node.id)) {
@@ -61,7 +64,7 @@ impl View {
             let over = spreads.entry(spread.key).or_insert(spread.over);
             *over = spread.over.max(*over);
         }
-        Self { nodes, held, pools, spreads }
+        Self { nodes, held, silent, pools, spreads }
     }
 
     /// Whether every slot has the same owner in both, and every node is in the same run: they differ in loads, spreads or
@@ -89,6 +92,12 @@ impl View {
     /// ([`FLAPS`](crate::FLAPS)).
     pub fn is_held(&self, id: &NodeId) -> bool {
         self.held.contains(id)
+    }
+
+    /// Whether the node left by saying nothing for [`SILENCE`](crate::SILENCE), not long ago, and hasn't been heard since. It is
+    /// dead, or stands still; one that says good-bye, or is said to have gone, isn't among them.
+    pub fn is_silent(&self, id: &NodeId) -> bool {
+        self.silent.contains(id)
     }
 
     /// Connections of a tenant on all nodes, as of their last announcements: up to half a second old. Only nodes that hold

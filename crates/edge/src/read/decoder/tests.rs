@@ -42,7 +42,7 @@ fn decode<'a>(decoder: &mut Decoder, pieces: impl IntoIterator<Item = &'a [u8]>)
 }
 
 fn decode_whole(wire: &[u8]) -> Vec<Said> {
-    decode(&mut Decoder::new(LIMIT), [wire])
+    decode(&mut Decoder::new(LIMIT, Peer::Client), [wire])
 }
 
 fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
@@ -167,7 +167,7 @@ proptest! {
     ) {
         let expected = oracle(&wire, usize::MAX);
         prop_assert_eq!(&decode_whole(&wire), &expected);
-        let mut decoder = Decoder::new(LIMIT);
+        let mut decoder = Decoder::new(LIMIT, Peer::Client);
         prop_assert_eq!(&decode(&mut decoder, wire.chunks(step)), &expected);
         prop_assert_eq!(decoder.kept(), 0, "nothing is unfinished, so nothing is kept");
     }
@@ -175,7 +175,7 @@ proptest! {
     #[test]
     fn any_cut_gives_the_same(wire in lawful(), cut in any::<prop::sample::Index>()) {
         let (head, tail) = wire.split_at(cut.index(wire.len() + 1));
-        prop_assert_eq!(decode(&mut Decoder::new(LIMIT), [head, tail]), decode_whole(&wire));
+        prop_assert_eq!(decode(&mut Decoder::new(LIMIT, Peer::Client), [head, tail]), decode_whole(&wire));
     }
 
     /// Broken in one place: the messages before it are the same, and so is the verdict.
@@ -216,7 +216,7 @@ proptest! {
                 wire[at] ^= flip;
             }
         }
-        let said = decode(&mut Decoder::new(LIMIT), wire.chunks(step));
+        let said = decode(&mut Decoder::new(LIMIT, Peer::Client), wire.chunks(step));
         prop_assert_eq!(&said, &decode_whole(&wire));
         let expected = oracle(&wire, usize::MAX);
         prop_assert_eq!(messages(&said), messages(&expected));
@@ -226,7 +226,7 @@ proptest! {
     fn arbitrary_bytes_never_panic_and_never_make_a_message_up(
         wire in proptest::collection::vec(any::<u8>(), 0..400), step in 1..40_usize,
     ) {
-        let mut decoder = Decoder::new(LIMIT);
+        let mut decoder = Decoder::new(LIMIT, Peer::Client);
         let said = decode(&mut decoder, wire.chunks(step));
         prop_assert_eq!(&said, &decode_whole(&wire));
         prop_assert!(decoder.kept() <= wire.len() * 2);
@@ -253,10 +253,10 @@ fn every_split_of_a_dialogue_gives_the_same() {
         Said::Close(Some(1000)),
     ];
     assert_eq!(decode_whole(&wire), expected);
-    assert_eq!(decode(&mut Decoder::new(LIMIT), wire.chunks(1)), expected);
+    assert_eq!(decode(&mut Decoder::new(LIMIT, Peer::Client), wire.chunks(1)), expected);
     for cut in 0..=wire.len() {
         let (head, tail) = wire.split_at(cut);
-        assert_eq!(decode(&mut Decoder::new(LIMIT), [head, tail]), expected, "cut at {cut}");
+        assert_eq!(decode(&mut Decoder::new(LIMIT, Peer::Client), [head, tail]), expected, "cut at {cut}");
     }
 }
 
@@ -288,7 +288,7 @@ fn close_frames_are_judged() {
 fn nothing_after_a_close_is_looked_at() {
     let wire = [close(1000, b""), frame(0x89, b"ping"), frame(0x81, b"late"), vec![0xFF; 20]].concat();
     assert_eq!(decode_whole(&wire), [Said::Close(Some(1000))]);
-    let mut decoder = Decoder::new(LIMIT);
+    let mut decoder = Decoder::new(LIMIT, Peer::Client);
     assert_eq!(decode(&mut decoder, wire.chunks(3)), [Said::Close(Some(1000))]);
     assert_eq!(decoder.kept(), 0);
 }
@@ -297,7 +297,7 @@ fn nothing_after_a_close_is_looked_at() {
 fn a_sink_that_breaks_ends_the_input() {
     let mut wire = [frame(0x81, b"one"), frame(0x81, b"two")].concat();
     let mut seen = 0;
-    let mut decoder = Decoder::new(LIMIT);
+    let mut decoder = Decoder::new(LIMIT, Peer::Client);
     for _ in 0..2 {
         let fed = decoder.feed(&mut wire, &mut |_| {
             seen += 1;
@@ -323,7 +323,7 @@ fn tiny_fragments_end_long_before_they_cost() {
     for _ in 0..1_000_000 / 7 {
         wire.extend(frame(0x00, b"x"));
     }
-    let mut decoder = Decoder::new(LIMIT);
+    let mut decoder = Decoder::new(LIMIT, Peer::Client);
     assert_eq!(decode(&mut decoder, wire.chunks(65_536)), [Said::Broken(1008)]);
     assert_eq!(decoder.kept(), 0);
     let empty: Vec<u8> = [frame(0x01, b""), frame(0x00, b"").repeat(2_000)].concat();
@@ -346,7 +346,7 @@ fn a_mask_of_zeros_is_a_mask() {
 #[test]
 fn what_is_announced_costs_nothing_until_it_comes() {
     let wire = frame(0x82, &[0; 65_536]);
-    let mut decoder = Decoder::new(LIMIT);
+    let mut decoder = Decoder::new(LIMIT, Peer::Client);
     assert_eq!(decode(&mut decoder, [&wire[..10]]), []);
     assert!(decoder.kept() <= 16);
     assert_eq!(decode(&mut decoder, [&wire[10..20]]), []);
@@ -355,4 +355,35 @@ fn what_is_announced_costs_nothing_until_it_comes() {
     assert!(decoder.kept() <= 80_000);
     assert_eq!(decode(&mut decoder, [&wire[40_000..]]), [Said::Binary(vec![0; 65_536])]);
     assert_eq!(decoder.kept(), 0);
+}
+
+#[test]
+fn a_links_records_come_whole_however_they_were_cut() {
+    let records: Vec<Vec<u8>> = [0, 1, 125, 126, 300, 70_000].map(|len| vec![len as u8; len]).into();
+    let wire: Vec<u8> =
+        records.iter().flat_map(|record| crate::Frame::record(record).encoded().to_vec()).collect();
+    for step in [1, 2, 3, 7, 64, 1_000, wire.len()] {
+        let mut decoder = Decoder::new(70_000, Peer::Link);
+        let mut heard = Vec::new();
+        for piece in wire.chunks(step) {
+            let fed = decoder.feed(&mut piece.to_vec(), &mut |event| {
+                let Event::Message(Message::Binary(record)) = event else { panic!("{event:?}") };
+                heard.push(record.to_vec());
+                ControlFlow::Continue(())
+            });
+            assert_eq!(fed, Ok(()));
+        }
+        assert!(heard == records && decoder.kept() == 0, "by {step}");
+    }
+}
+
+#[test]
+fn a_link_takes_no_masks_and_a_client_must_have_them() {
+    let masked = [0x82, 0x81, 1, 2, 3, 4, 5];
+    let plain = [0x82, 1, 5];
+    for (peer, wire) in [(Peer::Link, &masked[..]), (Peer::Client, &plain)] {
+        let mut decoder = Decoder::new(LIMIT, peer);
+        let mut ignore = |_: Event<'_>| ControlFlow::Continue(());
+        assert!(decoder.feed(&mut wire.to_vec(), &mut ignore).is_err());
+    }
 }

@@ -290,3 +290,29 @@ fn announcements_travel_by_field_name() {
     assert_eq!((read.state, read.connections, read.public_url), (NodeState::Draining, 0, None));
     assert!(serde_json::from_str::<Announcement>(&newer.replace("\"a\"", "\"-\"")).is_err());
 }
+
+#[test]
+fn who_fell_silent_is_known_until_it_speaks_departs_or_is_forgotten() {
+    let mut membership = Membership::new();
+    let is_silent = |membership: &mut Membership| membership.view().is_silent(&id("a"));
+    membership.heard(says("a", 1), 0);
+    assert!(!is_silent(&mut membership));
+    membership.expire(SILENCE);
+    assert!(is_silent(&mut membership));
+    membership.heard(says("a", 1), SILENCE + 1);
+    assert!(!is_silent(&mut membership));
+    membership.expire(2 * SILENCE + 1);
+    assert!(is_silent(&mut membership));
+    membership.departed(&id("a"), 1);
+    assert!(!is_silent(&mut membership));
+    // Who says good-bye was never silent.
+    membership.heard(says("a", 2), 3 * SILENCE);
+    membership.departed(&id("a"), 2);
+    assert!(!is_silent(&mut membership));
+    membership.heard(says("a", 3), 4 * SILENCE);
+    membership.expire(5 * SILENCE);
+    assert!(is_silent(&mut membership));
+    membership.expire(5 * SILENCE + MEMORY_OF_DEPARTURES);
+    membership.heard(says("b", 1), 5 * SILENCE + MEMORY_OF_DEPARTURES);
+    assert!(!is_silent(&mut membership));
+}
