@@ -121,6 +121,6 @@ impl InForce {
 /// Ends a connection whose tenant is gone; one whose tenant came back meanwhile stays.
 pub(crate) fn send_away(conn: &ConnRef) {
     if conn.tenant.is_gone() {
-        conn.outbound.close(CloseCode::UNKNOWN_TENANT, Code::UnknownTenant.as_str());
+        conn.way.close(CloseCode::UNKNOWN_TENANT, Code::UnknownTenant.as_str());
     }
 }

@@ -1,11 +1,11 @@
-//! A connection as the node's parts see it: who it is, and the way out to its socket.
+//! A connection as the node's parts see it: who it is, and the way out to it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
 
-use parking_lot::RwLock;
+use parking_lot::Mutex;
 use ringway_auth::Grants;
-use ringway_edge::{Frame, Outbound};
+use ringway_edge::Frame;
 use ringway_protocol::codec::Format;
 use ringway_protocol::name::{ConnId, SessionId, UserId};
 use ringway_ring::KeyHash;
@@ -13,6 +13,7 @@ use ringway_ring::KeyHash;
 use crate::moves::Home;
 use crate::room::Member;
 use crate::tenant::TenantHere;
+use crate::way::Way;
 
 /// One client connection. Rooms hold it as a member, the registry by user; its session owns its life.
 #[derive(Debug)]
@@ -22,20 +23,21 @@ pub(crate) struct Conn {
     pub(crate) user: Option<UserId>,
     pub(crate) session: SessionId,
     pub(crate) format: Format,
-    pub(crate) outbound: Arc<Outbound>,
+    pub(crate) way: Way,
     /// What it may do, replaced by an `auth` frame.
-    pub(crate) grants: RwLock<Grants>,
+    // A mutex takes a byte, where a lock for readers takes eight; it is held for a look.
+    pub(crate) grants: Mutex<Grants>,
     /// The configuration allows fewer than a u16 holds.
     rooms_limit: AtomicU16,
     /// Rooms it is in or about to be in, over all shards: what the room limit is held against.
     rooms: AtomicU16,
     /// What shards have refused it, and its session hasn't counted yet.
-    refusals: AtomicU32,
+    refusals: AtomicU16,
     /// By what it was placed: the two parts of a [`Home`], which together would have padding.
     home_key: KeyHash,
     home_spread: u8,
-    /// When its token ends, seconds since 1970; `u64::MAX`: never.
-    expires: AtomicU64,
+    /// When its token ends, seconds since 1970; `u32::MAX`, which is in 2106, or later: never.
+    expires: AtomicU32,
 }
 
 /// Shared by everyone who may have something for this connection.
@@ -55,21 +57,21 @@ pub(crate) struct Who {
 }
 
 impl Conn {
-    pub(crate) fn new(who: Who, outbound: Arc<Outbound>, rooms_limit: u32) -> ConnRef {
+    pub(crate) fn new(who: Who, way: impl Into<Way>, rooms_limit: u32) -> ConnRef {
         Arc::new(Self {
             id: who.id,
             tenant: who.tenant,
             user: who.user,
             session: who.session,
             format: who.format,
-            outbound,
-            grants: RwLock::new(who.grants),
+            way: way.into(),
+            grants: Mutex::new(who.grants),
             rooms_limit: AtomicU16::new(u16::try_from(rooms_limit).unwrap_or(u16::MAX)),
             rooms: AtomicU16::new(0),
-            refusals: AtomicU32::new(0),
+            refusals: AtomicU16::new(0),
             home_key: who.home.key,
             home_spread: who.home.at_least,
-            expires: AtomicU64::new(who.expires.unwrap_or(u64::MAX)),
+            expires: AtomicU32::new(seconds(who.expires)),
         })
     }
 
@@ -81,13 +83,19 @@ impl Conn {
             .is_ok()
     }
 
+    /// Takes one that it had elsewhere, whatever the limit is by now.
+    pub(crate) fn take_room_again(&self) {
+        self.rooms.fetch_add(1, Ordering::Relaxed);
+    }
+
     pub(crate) fn give_room_back(&self) {
         self.rooms.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// A shard has refused it something: see [`crate::patience`].
+    /// A shard has refused it something: see [`ringway_limits::Patience`].
     pub(crate) fn count_refusal(&self) {
-        self.refusals.fetch_add(1, Ordering::Relaxed);
+        let more = |refusals: u16| Some(refusals.saturating_add(1));
+        let _ = self.refusals.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
     }
 
     /// How many there were since this was asked last.
@@ -96,7 +104,7 @@ impl Conn {
         if self.refusals.load(Ordering::Relaxed) == 0 {
             return 0;
         }
-        self.refusals.swap(0, Ordering::Relaxed)
+        u32::from(self.refusals.swap(0, Ordering::Relaxed))
     }
 
     /// How many rooms it may be in at a time.
@@ -114,19 +122,27 @@ impl Conn {
         Home { key: self.home_key, at_least: self.home_spread }
     }
 
+    /// When its token ends, seconds since 1970; `u64::MAX`: never.
     pub(crate) fn expires(&self) -> u64 {
-        self.expires.load(Ordering::Relaxed)
+        match self.expires.load(Ordering::Relaxed) {
+            u32::MAX => u64::MAX,
+            seconds => u64::from(seconds),
+        }
     }
 
     pub(crate) fn renew(&self, grants: Grants, expires: Option<u64>) {
-        *self.grants.write() = grants;
-        self.expires.store(expires.unwrap_or(u64::MAX), Ordering::Relaxed);
+        *self.grants.lock() = grants;
+        self.expires.store(seconds(expires), Ordering::Relaxed);
     }
 
     /// Sends one finished frame at once.
     pub(crate) fn send(&self, frame: &Frame) {
-        self.outbound.send(frame);
+        self.way.send(frame);
     }
+}
+
+fn seconds(expires: Option<u64>) -> u32 {
+    expires.and_then(|at| u32::try_from(at).ok()).unwrap_or(u32::MAX)
 }
 
 impl Member for ConnRef {

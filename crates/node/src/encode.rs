@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use ringway_edge::{Frame, Label};
+use ringway_edge::{Forms, Frame, Label};
 use ringway_protocol::codec::{self, Format};
 use ringway_protocol::frame::ServerFrame;
 
@@ -50,11 +50,18 @@ impl<'a> Shared<'a> {
         Self { frame, label, json: None, msgpack: None }
     }
 
+    /// The frame in that format.
     pub(crate) fn of(&mut self, format: Format) -> &Frame {
         let made = match format {
             Format::Json => &mut self.json,
             Format::Msgpack => &mut self.msgpack,
         };
         made.get_or_insert_with(|| labelled(finished(format, self.frame), self.label.as_ref()))
+    }
+}
+
+impl Forms for Shared<'_> {
+    fn of(&mut self, format: Format) -> Option<&Frame> {
+        Some(Shared::of(self, format))
     }
 }

@@ -40,7 +40,18 @@ impl Collector for Gauges {
             "buffer_bytes",
             "Memory of frames under way, and of rooms with what they replay",
             used,
-        )
+        )?;
+        let links = node.relay.links();
+        let queued: usize = links.iter().map(|link| link.outbound().queued_bytes()).sum();
+        for (name, help, count) in [
+            ("node_links", "Links of gateways to this node now", links.len()),
+            ("node_link_queue_bytes", "Bytes that wait for them", queued),
+            ("node_linked_connections", "Connections by them, whether at home here or not", node.relay.len()),
+        ] {
+            let gauge = ConstGauge::new(i64::try_from(count).unwrap_or(i64::MAX));
+            gauge.encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)?;
+        }
+        Ok(())
     }
 }
 
@@ -66,7 +77,8 @@ fn queued_by_tenant(node: &Inner) -> BTreeMap<Shown, u64> {
     for spoke in 0..SPOKES as u64 {
         node.registry.on_spoke(spoke, &mut some);
         for conn in some.drain(..) {
-            let bytes = conn.outbound.queued_bytes() as u64;
+            // A gateway shows what waits for the sockets that it holds.
+            let bytes = if conn.way.linked().is_some() { 0 } else { conn.way.queued_bytes() as u64 };
             if bytes > 0 {
                 *queued.entry(conn.tenant.counts.shown.clone()).or_default() += bytes;
             }

@@ -1,4 +1,5 @@
-//! A node leaves service: word to every connection, an end to each, and answers to those who take its rooms.
+//! A node leaves service: word to every connection, an end to each, and answers to those who take its rooms. Those by a
+//! gateway's link stand where they are: the gateway is told, and takes them elsewhere.
 
 use std::borrow::Cow;
 
@@ -12,6 +13,9 @@ use crate::moves::Reason;
 
 /// Tells a connection to move now.
 pub(crate) fn send_away(conn: &ConnRef, metrics: &NodeMetrics) {
+    if conn.way.linked().is_some() {
+        return;
+    }
     let goaway = Goaway { after: 0, reason: Some(Cow::Borrowed(Reason::leaving.text())) };
     conn.send(&finished(conn.format, &ServerFrame::Goaway(goaway)));
     metrics.told_to_move(Reason::leaving);
@@ -19,5 +23,8 @@ pub(crate) fn send_away(conn: &ConnRef, metrics: &NodeMetrics) {
 
 /// Closes a connection that was told: 1012.
 pub(crate) fn close(conn: &ConnRef) {
-    conn.outbound.close(CloseCode::RESTART, "restart");
+    if conn.way.linked().is_some() {
+        return;
+    }
+    conn.way.close(CloseCode::RESTART, "restart");
 }

@@ -1,5 +1,7 @@
 //! The node's own port: upgrades with a ticket, from gateways (a header) and from clients directly (the query).
 
+mod link;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -86,8 +88,11 @@ impl No {
 }
 
 async fn answer(node: Arc<Inner>, request: Request<Incoming>, _peer: SocketAddr) -> Response<Full<Bytes>> {
+    if request.uri().path() == ringway_link::hello::PATH {
+        return link::answer(&node, request);
+    }
     if request.uri().path() != "/v1/ws" {
-        let detail = "a node answers /v1/ws alone; its metrics are on the admin port";
+        let detail = "a node answers /v1/ws, and gateways' links; its metrics are on the admin port";
         return problem(&No::new(StatusCode::NOT_FOUND, Code::NotFound, detail));
     }
     if node.is_leaving() {

@@ -138,7 +138,7 @@ async fn shed_queues(node: &Inner) -> u64 {
         if Used::now(node).beyond_goal(limit) == 0 {
             break;
         }
-        if conn.outbound.shed() > 0 {
+        if conn.way.shed() > 0 {
             shed += 1;
         }
         if at % 64 == 63 {
@@ -155,8 +155,8 @@ fn behind(node: &Inner) -> Vec<(usize, ConnRef)> {
     let mut some = Vec::new();
     for spoke in 0..SPOKES as u64 {
         node.registry.on_spoke(spoke, &mut some);
-        let slow = some.drain(..).filter(|conn| conn.outbound.is_behind());
-        behind.extend(slow.map(|conn| (conn.outbound.queued_bytes(), conn)));
+        let slow = some.drain(..).filter(|conn| conn.way.is_behind());
+        behind.extend(slow.map(|conn| (conn.way.queued_bytes(), conn)));
     }
     behind.sort_unstable_by_key(|(bytes, _)| Reverse(*bytes));
     behind

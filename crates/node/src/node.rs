@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, RwLock};
-use ringway_auth::{SessionKey, Ticket, TicketKey};
+use ringway_auth::{LinkKey, SessionKey, Ticket, TicketKey};
 use ringway_backplane::Backplane;
 use ringway_backplane::cluster::{self as members, Announcer, ClaimError, Twin, Watcher};
 use ringway_protocol::{GroupId, PoolId};
@@ -26,6 +26,7 @@ use crate::metrics::NodeMetrics;
 use crate::moves::{self, ToMove};
 use crate::placement::{Placement, Pools};
 use crate::registry::Registry;
+use crate::relay::Relay;
 use crate::same_grants::SameGrants;
 use crate::served::Served;
 use crate::session::Admitted;
@@ -116,6 +117,8 @@ pub(crate) struct Inner {
     /// What the rooms of each weigh.
     pub(crate) kept: Vec<Arc<Kept>>,
     pub(crate) registry: Registry,
+    /// Gateways' links, and the connections by them.
+    pub(crate) relay: Relay,
     pub(crate) metrics: Arc<NodeMetrics>,
     /// What is in force.
     pub(crate) configured: watch::Receiver<Arc<Configured>>,
@@ -123,6 +126,7 @@ pub(crate) struct Inner {
     pub(crate) pools: RwLock<Arc<Pools>>,
     pub(crate) here: Arc<TenantsHere>,
     pub(crate) ticket_key: TicketKey,
+    pub(crate) link_key: LinkKey,
     pub(crate) session_key: SessionKey,
     pub(crate) used_tickets: UsedTickets,
     pub(crate) grants: SameGrants,
@@ -249,11 +253,13 @@ impl Node {
             shards,
             kept,
             registry: Registry::default(),
+            relay: Relay::default(),
             metrics,
             configured: configured.clone(),
             pools: RwLock::new(pools),
             here,
             ticket_key: TicketKey::new(&secret),
+            link_key: LinkKey::new(&secret),
             session_key: SessionKey::new(&secret),
             used_tickets: UsedTickets::default(),
             grants: SameGrants::default(),
@@ -346,7 +352,7 @@ impl Node {
     }
 
     /// Leaves service: announces its departure, refuses new connections, sends every connection away (`goaway`, then
-    /// 1012 to those that haven't moved by themselves), answers for a moment those who take its rooms, and ends. Takes a few
+    /// 1012 to those that haven't moved by themselves; those by gateways' links their gateways move), answers for a moment those who take its rooms, and ends. Takes a few
     /// seconds at most. A node that was replaced answers nobody any more, and waits for nobody: what is asked under its name is
     /// for the other.
     pub async fn shutdown(self) {
@@ -368,6 +374,7 @@ impl Node {
         for conn in inner.registry.all() {
             leave::send_away(&conn, &inner.metrics);
         }
+        inner.relay.leaving.cancel();
         inner.connections.close();
         if tokio::time::timeout(moving, inner.connections.wait()).await.is_err() {
             // They come back a moment later, and their rooms are taken only then.
@@ -375,11 +382,13 @@ impl Node {
             for conn in inner.registry.all() {
                 leave::close(&conn);
             }
+            inner.relay.end.cancel();
         }
         if tokio::time::timeout(GOODBYE, inner.connections.wait()).await.is_err() {
             for conn in inner.registry.all() {
-                conn.outbound.cut();
+                conn.way.cut();
             }
+            inner.relay.links().iter().for_each(|link| link.outbound().cut());
             inner.connections.wait().await;
         }
         tokio::time::sleep(hand_over.saturating_sub(since.elapsed())).await;

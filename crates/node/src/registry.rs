@@ -10,9 +10,8 @@ use ringway_protocol::name::{ConnId, TenantId, UserId};
 
 use crate::conn::ConnRef;
 
-/// How many parts all connections are in, one as large as another: who looks at one part at a time holds no lock for
-/// long, and does nothing to all at once.
-pub(crate) const SPOKES: usize = 240;
+// One as large as another: who looks at one part at a time holds no lock for long, and does nothing to all at once.
+pub(crate) use ringway_edge::SPOKES;
 
 /// A connection whose token ends within so many seconds is watched by the second. Longer than any connection waits to
 /// be looked at.
@@ -109,7 +108,7 @@ impl Registry {
     /// Watches a connection by the second if its token ends soon. To be called when it comes, when it has a new token,
     /// and every few seconds between. `now`: seconds since 1970.
     pub(crate) fn watch_end(&self, conn: &ConnRef, now: u64) {
-        if conn.expires() <= now + SOON && !conn.outbound.is_closed() {
+        if conn.expires() <= now + SOON && !conn.way.is_closed() {
             self.ending.lock().push(conn.clone());
         }
     }
@@ -122,7 +121,7 @@ impl Registry {
             if over {
                 ended.push(conn.clone());
             }
-            !over && conn.expires() <= now + SOON && !conn.outbound.is_closed()
+            !over && conn.expires() <= now + SOON && !conn.way.is_closed()
         });
         ended
     }
@@ -135,6 +134,9 @@ impl Registry {
         conn.user.as_ref().map(|user| self.hasher.hash_one((&conn.tenant.id, user)))
     }
 }
+
+// Whose token ends before it is looked at again is seen by the look before.
+const _: () = assert!(SOON > ringway_edge::LOOK_INTERVAL.as_secs() + 1);
 
 #[cfg(test)]
 mod tests {

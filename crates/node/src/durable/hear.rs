@@ -123,7 +123,8 @@ impl<H: Handles> Durable<H> {
         let further = chain.advance(&entry, s.now());
         self.passed = self.passed.wrapping_add(1);
         if !self.members.is_empty() {
-            s.deliver(&entry, epoch, self.members.due(entry.offset, !further, not_to(&entry.publication)));
+            let due = self.members.due(entry.offset, !further, not_to(&entry.publication));
+            s.deliver(&entry, epoch, !further, due);
             self.members.caught_up(chain.head.offset);
         }
         self.window.push(entry, s.wall_ms());

@@ -180,7 +180,9 @@ impl<H: Handles> Durable<H> {
         s.joined(conn, Joined { epoch, offset: begin.offset, ts, newest, resumed, oldest: None });
         let (spot, all) = feed(s, epoch, conn, begin, self.window.after(begin.offset));
         self.members.put(conn.id(), if all { At::Level } else { At::OnWay(spot) });
-        self.members.has_all(conn.id(), begin.offset);
+        if self.by_key {
+            self.members.has_all(conn.id(), begin.offset);
+        }
         if !all {
             self.replay_later(s);
         }
@@ -305,7 +307,9 @@ impl<H: Handles> Durable<H> {
                 spot = if page.end == head.offset { head } else { Spot::bare(page.end, None) };
             }
             self.members.put(conn.id(), At::OnWay(spot));
-            self.members.has_all(conn.id(), begin.offset);
+            if self.by_key {
+                self.members.has_all(conn.id(), begin.offset);
+            }
             if !all {
                 self.replay_later(s);
             }

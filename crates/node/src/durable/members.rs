@@ -23,9 +23,37 @@ pub(super) enum At {
 #[derive(Debug)]
 pub(super) struct Seat<C> {
     pub(super) conn: C,
-    pub(super) at: At,
+    /// None for nearly all: level, and with no floor. Very many are in many rooms each.
+    odd: Option<Box<Odd>>,
+}
+
+/// A member that isn't level, or has a floor.
+#[derive(Debug, Clone, Copy)]
+struct Odd {
+    at: At,
     /// Where keys are kept: up to here it has all that there was when it came, or wants none of it.
     floor: u64,
+}
+
+impl<C> Seat<C> {
+    fn at(&self) -> At {
+        self.odd.as_ref().map_or(At::Level, |odd| odd.at)
+    }
+
+    fn floor(&self) -> u64 {
+        self.odd.as_ref().map_or(0, |odd| odd.floor)
+    }
+
+    fn set(&mut self, at: At, floor: u64) {
+        let odd = Odd { at, floor };
+        if at == At::Level && floor == 0 {
+            self.odd = None;
+        } else if let Some(before) = &mut self.odd {
+            **before = odd;
+        } else {
+            self.odd = Some(Box::new(odd));
+        }
+    }
 }
 
 impl<C: Member> Seated for Seat<C> {
@@ -65,7 +93,7 @@ impl<C: Member> Members<C> {
     }
 
     pub(super) fn at(&self, id: &ConnId) -> Option<At> {
-        self.seats.find(id).map(|found| self.seats.all()[found].at)
+        self.seats.find(id).map(|found| self.seats.all()[found].at())
     }
 
     /// Seats a connection that waits for its answer; one that has a seat waits anew.
@@ -75,20 +103,23 @@ impl<C: Member> Members<C> {
             self.seats.all_mut()[found].conn = conn;
             return;
         }
-        self.seats.push(Seat { conn, at: At::Waiting, floor: 0 });
+        let mut seat = Seat { conn, odd: None };
+        seat.set(At::Waiting, 0);
+        self.seats.push(seat);
         self.odd += 1;
     }
 
     pub(super) fn remove(&mut self, conn: &ConnId) -> Option<Seat<C>> {
         let seat = self.seats.remove(conn)?;
-        self.odd -= usize::from(seat.at != At::Level);
-        self.on_way -= usize::from(matches!(seat.at, At::OnWay(_)));
+        self.odd -= usize::from(seat.at() != At::Level);
+        self.on_way -= usize::from(matches!(seat.at(), At::OnWay(_)));
         Some(seat)
     }
 
     fn place(&mut self, found: usize, at: At) {
         let seat = &mut self.seats.all_mut()[found];
-        let before = std::mem::replace(&mut seat.at, at);
+        let before = seat.at();
+        seat.set(at, seat.floor());
         self.count(before, at);
     }
 
@@ -106,23 +137,29 @@ impl<C: Member> Members<C> {
         }
     }
 
-    /// Up to there it has all that there was when it came.
+    /// Up to there it has all that there was when it came: said where keys are kept.
     pub(super) fn has_all(&mut self, conn: &ConnId, floor: u64) {
         if let Some(found) = self.seats.find(conn) {
-            self.seats.all_mut()[found].floor = floor;
+            let seat = &mut self.seats.all_mut()[found];
+            seat.set(seat.at(), floor);
         }
     }
 
     /// Those who get the publication `offset`, which has just come to the room; `but` is its publisher where it doesn't want
     /// it back. `late`: it comes after greater ones of other keys, which concerns those on their way who are beyond it too.
-    pub(super) fn due(&self, offset: u64, late: bool, but: Option<&ConnId>) -> impl Iterator<Item = &C> {
+    pub(super) fn due(
+        &self,
+        offset: u64,
+        late: bool,
+        but: Option<&ConnId>,
+    ) -> impl Iterator<Item = &C> + Clone {
         let plain = self.odd == 0;
         // Looked up once: to compare everyone's id would mean to fetch it from memory.
         let but = but.and_then(|conn| self.seats.find(conn));
         self.seats.all().iter().enumerate().filter_map(move |(index, seat)| {
-            let due = (!late || seat.floor < offset)
+            let due = (!late || seat.floor() < offset)
                 && (plain
-                    || match seat.at {
+                    || match seat.at() {
                         At::Level => true,
                         At::Beyond(has) => has < offset,
                         At::OnWay(spot) => late && spot.offset > offset,
@@ -134,8 +171,8 @@ impl<C: Member> Members<C> {
     }
 
     /// Everyone whose join is answered, but one.
-    pub(super) fn here(&self, but: Option<&ConnId>) -> impl Iterator<Item = &C> {
-        let here = move |seat: &&Seat<C>| seat.at != At::Waiting && but != Some(seat.conn.id());
+    pub(super) fn here(&self, but: Option<&ConnId>) -> impl Iterator<Item = &C> + Clone {
+        let here = move |seat: &&Seat<C>| seat.at() != At::Waiting && but != Some(seat.conn.id());
         self.seats.all().iter().filter(here).map(|seat| &seat.conn)
     }
 
@@ -150,11 +187,12 @@ impl<C: Member> Members<C> {
     pub(super) fn each(&mut self, mut place: impl FnMut(&C, At) -> At) {
         let (mut odd, mut on_way) = (0, 0);
         for seat in self.seats.all_mut() {
-            if seat.at != At::Waiting {
-                seat.at = place(&seat.conn, seat.at);
+            if seat.at() != At::Waiting {
+                let at = place(&seat.conn, seat.at());
+                seat.set(at, seat.floor());
             }
-            odd += usize::from(seat.at != At::Level);
-            on_way += usize::from(matches!(seat.at, At::OnWay(_)));
+            odd += usize::from(seat.at() != At::Level);
+            on_way += usize::from(matches!(seat.at(), At::OnWay(_)));
         }
         (self.odd, self.on_way) = (odd, on_way);
     }
@@ -166,7 +204,7 @@ impl<C: Member> Members<C> {
 
     /// Whether any is level or further.
     pub(super) fn any_there(&self) -> bool {
-        let there = |seat: &Seat<C>| matches!(seat.at, At::Level | At::Beyond(_));
+        let there = |seat: &Seat<C>| matches!(seat.at(), At::Level | At::Beyond(_));
         if self.odd == 0 { !self.is_empty() } else { self.seats.all().iter().any(there) }
     }
 }

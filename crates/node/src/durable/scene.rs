@@ -266,7 +266,7 @@ impl Surroundings<Hand> for Stage {
         self.done.push("look again".to_owned());
     }
 
-    fn deliver<'a>(&mut self, entry: &Entry, _: Epoch, to: impl Iterator<Item = &'a Actor>) {
+    fn deliver<'a>(&mut self, entry: &Entry, _: Epoch, _: bool, to: impl Iterator<Item = &'a Actor>) {
         for actor in to {
             self.done.push(format!("{}: msg {} {}", actor.0, entry.offset, word(&entry.publication)));
         }

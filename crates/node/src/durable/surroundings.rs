@@ -116,12 +116,17 @@ pub(crate) trait Surroundings<H: Handles> {
     /// A stream sends that isn't known, or none answers: what is known of the store should be looked at again.
     fn look_again(&mut self);
 
-    /// A live publication to these members.
-    fn deliver<'a>(&mut self, entry: &Entry, epoch: Epoch, to: impl Iterator<Item = &'a H::Conn>)
-    where
+    /// A live publication to these members. `late`: it comes after greater ones, of other keys.
+    fn deliver<'a>(
+        &mut self,
+        entry: &Entry,
+        epoch: Epoch,
+        late: bool,
+        to: impl Iterator<Item = &'a H::Conn> + Clone,
+    ) where
         H::Conn: 'a;
     /// A signal, which has no number, to these members.
-    fn pass<'a>(&mut self, publication: &Publication, to: impl Iterator<Item = &'a H::Conn>)
+    fn pass<'a>(&mut self, publication: &Publication, to: impl Iterator<Item = &'a H::Conn> + Clone)
     where
         H::Conn: 'a;
     /// One publication of what a member missed or asked for, after its [`Surroundings::joined`].

@@ -40,8 +40,11 @@ impl Home {
     }
 
     /// Whether the connection belongs to another node than this one, and that serves. `false` where its pool has no
-    /// serving node.
+    /// serving node. A connection by a link belongs where its gateway has it, which moves it by itself.
     pub(crate) fn is_elsewhere(conn: &Conn, placement: &Placement) -> bool {
+        if conn.way.linked().is_some() {
+            return false;
+        }
         let Home { key, at_least } = conn.home();
         if at_least == 0 {
             let pool = placement.pool_of(&conn.tenant.id);

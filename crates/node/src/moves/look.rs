@@ -84,7 +84,7 @@ impl Moves {
         node.registry.on_spoke(spoke as u64, some);
         let mut found = Found::default();
         for conn in some.drain(..) {
-            if conn.outbound.is_closed() {
+            if conn.way.is_closed() {
                 continue;
             }
             if *lives > 0 && self.end_life(node, &conn, now) {

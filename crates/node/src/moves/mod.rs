@@ -191,7 +191,7 @@ impl Moves {
                 node.registry.on_spoke(self.telling as u64, &mut some);
                 for conn in some.drain(..) {
                     if left > 0
-                        && !conn.outbound.is_closed()
+                        && !conn.way.is_closed()
                         && self.may_be_told(&conn, now)
                         && Home::is_elsewhere(&conn, &self.placement)
                     {
@@ -212,13 +212,13 @@ impl Moves {
     }
 
     fn may_be_told(&self, conn: &Conn, now: Instant) -> bool {
-        self.plan.is_ripe(conn.outbound.opened(), now) && self.told.lately(self.client(conn), now).is_none()
+        self.plan.is_ripe(conn.way.opened(), now) && self.told.lately(self.client(conn), now).is_none()
     }
 
     /// Tells a connection whose time is over. True: it did so.
     fn end_life(&mut self, node: &Inner, conn: &ConnRef, now: Instant) -> bool {
         let Some(lifetime) = self.present.placement.connection_lifetime else { return false };
-        let opened = conn.outbound.opened();
+        let opened = conn.way.opened();
         if life::end(opened, lifetime, self.hasher.hash_one(&conn.id)) > now {
             return false;
         }
@@ -242,7 +242,7 @@ impl Moves {
     fn close_overdue(&mut self, now: Instant) {
         while let Some(conn) = self.last_words.next_over(now) {
             if let Some(conn) = conn.upgrade() {
-                conn.outbound.close(CloseCode::RESTART, "lifetime");
+                conn.way.close(CloseCode::RESTART, "lifetime");
             }
         }
     }

@@ -28,12 +28,13 @@ impl<H: Handles> Room<H> {
         if self.members.any_nowhere() {
             let before = entry.offset - 1;
             self.members.replace(false, |seat| {
-                if seat.at == At::Nowhere {
+                if seat.at() == At::Nowhere {
                     let offset = before.max(seat.has(epoch));
-                    seat.at = if offset > before { At::Beyond(offset) } else { At::Level };
+                    seat.set_at(if offset > before { At::Beyond(offset) } else { At::Level });
+                    let reason = why_placed(seat.came_of_another(epoch));
                     seat.forget_since(epoch);
                     let place = Place { epoch, offset, ts: None };
-                    s.gap(&seat.conn, Gap { reason: GapReason::Backplane, place, lost: None });
+                    s.gap(&seat.conn, Gap { reason, place, lost: None });
                 }
             });
         }
@@ -53,21 +54,21 @@ impl<H: Handles> Room<H> {
         let Some(epoch) = self.epoch else { return };
         let (ts, by_key) = (self.log.ts(number), self.log.is_by_key());
         self.members.replace(true, |seat| {
-            let was = match seat.at {
+            let was = match seat.at() {
                 At::Level => over.unwrap_or(number),
                 At::Beyond(has) => has,
                 At::Nowhere | At::Waiting => 0,
             };
-            let nowhere = seat.at == At::Nowhere;
+            let nowhere = seat.at() == At::Nowhere;
             // Where the epoch is new, a position in the former says nothing.
             let has = if reason == GapReason::Epoch { seat.has(epoch) } else { seat.has(epoch).max(was) };
             let offset = number.max(has);
-            seat.at = if offset > number { At::Beyond(offset) } else { At::Level };
+            seat.set_at(if offset > number { At::Beyond(offset) } else { At::Level });
             if over.is_some() && !nowhere && was >= number {
                 return;
             }
+            let reason = if nowhere { why_placed(seat.came_of_another(epoch)) } else { reason };
             seat.forget_since(epoch);
-            let reason = if nowhere { GapReason::Backplane } else { reason };
             // Where a newer of its key took a value's place, it isn't lost; which these are isn't known.
             let lost = over.filter(|_| !nowhere && !by_key).map(|_| offset - was);
             let place = Place { epoch, offset, ts: ts.filter(|_| offset == number) };
@@ -147,6 +148,11 @@ impl<H: Handles> Room<H> {
             }
         }
     }
+}
+
+/// What the first position is to a member that was told none at its join.
+fn why_placed(came_of_another: bool) -> GapReason {
+    if came_of_another { GapReason::Epoch } else { GapReason::Backplane }
 }
 
 /// Who doesn't want this publication back.

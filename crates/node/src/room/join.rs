@@ -59,7 +59,7 @@ impl<H: Handles> Room<H> {
 
     pub(super) fn unseat(&mut self, s: &mut impl Surroundings<H>, conn: &ConnId) -> bool {
         if let Some(handle) =
-            self.members.seat(conn).filter(|seat| seat.at == At::Waiting).map(|seat| seat.conn.clone())
+            self.members.seat(conn).filter(|seat| seat.at() == At::Waiting).map(|seat| seat.conn.clone())
             && let Some(index) = self.waiting.iter().position(|waiting| waiting.conn == *conn)
         {
             let waiting = self.waiting.remove(index);
@@ -254,6 +254,28 @@ mod tests {
         let replayed = ["b: joined at 3, resumed", "b: replay 4 p4", "b: replay 5 p5", "b: replay 6 p6"];
         assert_eq!(of("b:"), replayed);
         assert_eq!(of("c:"), ["c: joined at 4", "c: replay 5 p5", "c: replay 6 p6"]);
+    }
+
+    #[test]
+    fn who_had_a_position_of_another_epoch_is_told_so_with_the_new_one() {
+        for (since, reason) in [(Some(position(epoch(1), 7)), "epoch"), (None, "backplane")] {
+            let (mut room, mut stage) = stage("n2");
+            room.join(&mut stage, actor("a"), since.clone(), None);
+            stage.reply(&mut room, Err(AskError::NoResponders));
+            stage.clear();
+            room.live(&mut stage, &node("n3"), live(epoch(2), 4));
+            assert_eq!(stage.done(), [format!("a: gap {reason} 3"), "a: msg 4 p4".to_owned()]);
+            // By the answer of whoever has it, too.
+            let (mut room, mut stage) = self::stage("n2");
+            room.join(&mut stage, actor("a"), since, None);
+            stage.reply(&mut room, Err(AskError::NoResponders));
+            stage.clear();
+            let due = stage.timers[0].0 - stage.now;
+            stage.pass(&mut room, due);
+            stage.clear();
+            stage.reply(&mut room, Ok(state(epoch(2), 0, 3)));
+            assert_eq!(stage.done(), [format!("a: gap {reason} 3")]);
+        }
     }
 
     #[test]

@@ -26,21 +26,62 @@ pub(crate) type Since = (Epoch, u64);
 #[derive(Debug)]
 pub(crate) struct Seat<C> {
     pub(crate) conn: C,
-    pub(crate) at: At,
+    /// None for nearly all: level, and nothing is left of what it came with. Very many are in many rooms each.
+    odd: Option<Box<Odd>>,
+}
+
+/// A member that isn't level, or may have something to say yet.
+#[derive(Debug, Clone, Copy)]
+struct Odd {
+    at: At,
     /// What it came with, while the room may yet come to that epoch: there it has everything up to that offset.
-    pub(crate) since: Option<Box<Since>>,
+    since: Option<Since>,
 }
 
 impl<C> Seat<C> {
+    fn new(conn: C, at: At, since: Option<Since>) -> Self {
+        let mut seat = Self { conn, odd: None };
+        seat.set(at, since);
+        seat
+    }
+
+    pub(crate) fn at(&self) -> At {
+        self.odd.as_ref().map_or(At::Level, |odd| odd.at)
+    }
+
+    pub(crate) fn set_at(&mut self, at: At) {
+        self.set(at, self.since());
+    }
+
+    fn since(&self) -> Option<Since> {
+        self.odd.as_ref().and_then(|odd| odd.since)
+    }
+
+    fn set(&mut self, at: At, since: Option<Since>) {
+        let odd = Odd { at, since };
+        if at == At::Level && since.is_none() {
+            self.odd = None;
+        } else if let Some(before) = &mut self.odd {
+            **before = odd;
+        } else {
+            self.odd = Some(Box::new(odd));
+        }
+    }
+
     /// What the client has of `epoch` by its own word.
     pub(crate) fn has(&self, epoch: Epoch) -> u64 {
-        self.since.as_ref().map_or(0, |since| if since.0 == epoch { since.1 } else { 0 })
+        self.since().map_or(0, |since| if since.0 == epoch { since.1 } else { 0 })
+    }
+
+    /// The client came with a position in another epoch than this, by its own word.
+    pub(crate) fn came_of_another(&self, epoch: Epoch) -> bool {
+        self.since().is_some_and(|since| since.0 != epoch)
     }
 
     /// The member has a position in `epoch`: what it came with matters only in a greater one.
     pub(crate) fn forget_since(&mut self, epoch: Epoch) {
-        if self.since.as_ref().is_some_and(|since| since.0 <= epoch) {
-            self.since = None;
+        if self.since().is_some_and(|since| since.0 <= epoch) {
+            self.set(self.at(), None);
         }
     }
 }
@@ -81,32 +122,30 @@ impl<C: Member> Members<C> {
 
     /// Whether its join isn't answered yet.
     pub(crate) fn is_waiting(&self, conn: &ConnId) -> bool {
-        self.seat(conn).is_some_and(|seat| seat.at == At::Waiting)
+        self.seat(conn).is_some_and(|seat| seat.at() == At::Waiting)
     }
 
     /// Seats a connection that waits for its answer; one that has a seat waits anew.
     pub(crate) fn seat_waiting(&mut self, conn: C, since: Option<Since>) {
-        let since = since.map(Box::new);
         if let Some(found) = self.seats.find(conn.id()) {
             self.place(found, At::Waiting);
-            self.seats.all_mut()[found].since = since;
-            self.seats.all_mut()[found].conn = conn;
+            self.seats.all_mut()[found] = Seat::new(conn, At::Waiting, since);
             return;
         }
-        self.seats.push(Seat { conn, at: At::Waiting, since });
+        self.seats.push(Seat::new(conn, At::Waiting, since));
         self.odd += 1;
     }
 
     pub(crate) fn remove(&mut self, conn: &ConnId) -> Option<Seat<C>> {
         let seat = self.seats.remove(conn)?;
-        self.odd -= usize::from(seat.at != At::Level);
+        self.odd -= usize::from(seat.at() != At::Level);
         Some(seat)
     }
 
     fn place(&mut self, found: usize, at: At) {
         let seat = &mut self.seats.all_mut()[found];
-        self.odd -= usize::from(seat.at != At::Level);
-        seat.at = at;
+        self.odd -= usize::from(seat.at() != At::Level);
+        seat.set_at(at);
         self.odd += usize::from(at != At::Level);
     }
 
@@ -115,20 +154,20 @@ impl<C: Member> Members<C> {
         if let Some(found) = self.seats.find(conn) {
             self.place(found, at);
             if !keep_since {
-                self.seats.all_mut()[found].since = None;
+                self.seats.all_mut()[found].set(at, None);
             }
         }
     }
 
     /// Those who get the publication `offset` of the room, which has just come to it; `but` is its publisher where it
     /// doesn't want it back. Everyone is level afterwards, or further, or waits, or nowhere.
-    pub(crate) fn due(&self, offset: u64, but: Option<&ConnId>) -> impl Iterator<Item = &C> {
+    pub(crate) fn due(&self, offset: u64, but: Option<&ConnId>) -> impl Iterator<Item = &C> + Clone {
         let plain = self.odd == 0;
         // Looked up once: to compare everyone's id would mean to fetch it from memory.
         let but = but.and_then(|conn| self.seats.find(conn));
         self.seats.all().iter().enumerate().filter_map(move |(index, seat)| {
             let due = (plain
-                || match seat.at {
+                || match seat.at() {
                     At::Level => true,
                     At::Beyond(has) => has < offset,
                     At::Nowhere | At::Waiting => false,
@@ -139,8 +178,8 @@ impl<C: Member> Members<C> {
     }
 
     /// Everyone whose join is answered, but one.
-    pub(crate) fn here(&self, but: Option<&ConnId>) -> impl Iterator<Item = &C> {
-        let here = move |seat: &&Seat<C>| seat.at != At::Waiting && but != Some(seat.conn.id());
+    pub(crate) fn here(&self, but: Option<&ConnId>) -> impl Iterator<Item = &C> + Clone {
+        let here = move |seat: &&Seat<C>| seat.at() != At::Waiting && but != Some(seat.conn.id());
         self.seats.all().iter().filter(here).map(|seat| &seat.conn)
     }
 
@@ -150,8 +189,8 @@ impl<C: Member> Members<C> {
             return;
         }
         for seat in self.seats.all_mut() {
-            if matches!(seat.at, At::Beyond(has) if has <= offset) {
-                seat.at = At::Level;
+            if matches!(seat.at(), At::Beyond(has) if has <= offset) {
+                seat.set_at(At::Level);
                 self.odd -= 1;
             }
         }
@@ -163,24 +202,24 @@ impl<C: Member> Members<C> {
             return;
         }
         for seat in self.seats.all_mut() {
-            if seat.at == At::Waiting || (seat.at == At::Level && !all) {
+            if seat.at() == At::Waiting || (seat.at() == At::Level && !all) {
                 continue;
             }
-            let before = seat.at;
+            let before = seat.at();
             place(seat);
             self.odd -= usize::from(before != At::Level);
-            self.odd += usize::from(seat.at != At::Level);
+            self.odd += usize::from(seat.at() != At::Level);
         }
     }
 
     #[cfg(test)]
     pub(super) fn forget_all_since(&mut self) {
-        self.seats.all_mut().iter_mut().for_each(|seat| seat.since = None);
+        self.seats.all_mut().iter_mut().for_each(|seat| seat.set(seat.at(), None));
     }
 
     /// Whether some member has no position.
     pub(crate) fn any_nowhere(&self) -> bool {
-        self.odd > 0 && self.seats.all().iter().any(|seat| seat.at == At::Nowhere)
+        self.odd > 0 && self.seats.all().iter().any(|seat| seat.at() == At::Nowhere)
     }
 }
 
@@ -202,6 +241,11 @@ mod tests {
     fn due(members: &Members<Actor>, offset: u64, but: Option<&str>) -> usize {
         let but = but.map(conn);
         members.due(offset, but.as_ref()).count()
+    }
+
+    #[test]
+    fn a_seat_is_two_words() {
+        assert_eq!(size_of::<Seat<std::sync::Arc<u8>>>(), 16);
     }
 
     #[test]
@@ -227,7 +271,7 @@ mod tests {
         assert_eq!(due(&members, 6, Some("c4")), 16);
         assert_eq!(members.here(None).count(), 19);
         members.caught_up(7);
-        assert_eq!(members.seat(&conn("c1")).map(|seat| seat.at), Some(At::Level));
+        assert_eq!(members.seat(&conn("c1")).map(Seat::at), Some(At::Level));
         members.remove(&conn("c2"));
         members.remove(&conn("c3"));
         assert_eq!((members.odd, due(&members, 8, None)), (0, 18));

@@ -162,8 +162,12 @@ pub(crate) trait Surroundings<H: Handles> {
 
     /// A live publication to these members. `epoch` is `None` where it has no number (the backplane is away): then
     /// the entry's offset means nothing and isn't sent.
-    fn deliver<'a>(&mut self, entry: &Entry, epoch: Option<Epoch>, to: impl Iterator<Item = &'a H::Conn>)
-    where
+    fn deliver<'a>(
+        &mut self,
+        entry: &Entry,
+        epoch: Option<Epoch>,
+        to: impl Iterator<Item = &'a H::Conn> + Clone,
+    ) where
         H::Conn: 'a;
     /// One publication of what a joining member missed or asked for, after its [`Surroundings::joined`].
     fn replay(&mut self, to: &H::Conn, entry: &Entry, epoch: Epoch);

@@ -131,6 +131,7 @@ impl Session {
         let grants = self.node.grants.same(identity.grants);
         self.conn.renew(grants.clone(), identity.expires);
         self.node.registry.watch_end(&self.conn, now);
+        self.tell_gateway_of_rights();
         let told = self.tell_shards(|| Command::Regranted(self.conn.clone(), grants.clone()));
         let (conn, id) = (self.conn.clone(), auth.id);
         let expires = identity.expires.map(|at| at.saturating_sub(now));
@@ -157,7 +158,7 @@ impl Session {
     }
 
     pub(super) fn may(&self, right: Right, room: &RoomName) -> bool {
-        self.conn.grants.read().allows(right, room, self.conn.user.as_ref())
+        self.conn.grants.lock().allows(right, room, self.conn.user.as_ref())
     }
 
     /// Where there is none, that was refused.

@@ -1,6 +1,8 @@
-//! One connection's life: hello, the rooms the server joins it to, its frames, goodbye.
+//! One connection's life: hello, the rooms the server joins it to, its frames, goodbye. Of one whose socket a gateway holds
+//! the same, by its link's records (`linked`).
 
 mod frames;
+mod linked;
 mod refusals;
 
 use std::borrow::Cow;
@@ -26,8 +28,10 @@ use crate::heartbeat::PING_INTERVAL;
 use crate::moves::Home;
 use crate::node::Inner;
 use crate::shard::{Command, Join, No, Op, RoomKey};
-use crate::tenant::Place;
+use crate::tenant::{Place, TenantHere};
 use crate::trace;
+use crate::way::Way;
+pub(crate) use linked::{CameBy, Heard};
 use refusals::{Came, Kept};
 
 /// Seconds that a session's string is good for after its token has ended, or since it was made: long enough for a
@@ -36,19 +40,29 @@ const SESSION_LIFE: u64 = 24 * 3600;
 
 /// What waits for a shard's place, where one is full, or with the answer to a client that goes on regardless: rare, so
 /// boxed, and no part of an idle connection.
-type Wait = Pin<Box<dyn Future<Output = ()> + Send>>;
+pub(crate) type Wait = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// A connection and what its own task knows of it.
-struct Session {
+/// A connection and what its own task knows of it, or its link's.
+pub(crate) struct Session {
     node: Arc<Inner>,
     conn: ConnRef,
     home: Option<RoomName>,
     /// The shards that may have something of it, by bit.
     shards: u64,
-    /// Its place among the tenant's and the user's connections, until it ends.
+    /// Its place among the tenant's and the user's connections, until it ends. None where it is another node's.
     place: Option<Place>,
     /// There once it used a limited rate of its own, or was refused something.
     kept: Option<Box<Kept>>,
+}
+
+/// What a connection begins with.
+#[derive(Debug)]
+pub(crate) struct Beginning {
+    /// Where its client wants to resume its home room.
+    since: Option<Position>,
+    /// Rooms that the server joins it to, beside its home room.
+    join: Vec<RoomName>,
+    span: tracing::Span,
 }
 
 /// A connection that was let in: who it is, and its place, given back where it never comes.
@@ -93,33 +107,65 @@ fn begin(
     admitted: Admitted,
     span: &tracing::Span,
 ) -> (Session, Reader, Option<Wait>) {
+    let (outbound, reader) = ringway_edge::open(socket, early, node.limits());
     let Admitted { ticket, place } = admitted;
     let tenant = place.tenant().clone();
-    let rooms = tenant.usage.limits().rooms;
-    let (outbound, reader) = ringway_edge::open(socket, early, node.limits());
-    let Ticket { user, grants, join, session, room, since, conn, format, expires, .. } = ticket;
-    let home = Home::of(&tenant.id, room.as_ref(), user.as_ref(), &node.configured.borrow().tenants);
-    let grants = node.grants.same(grants);
-    let who = Who { id: conn, tenant, user, session, format, grants, expires, home };
-    let conn = Conn::new(who, outbound, rooms);
-    let mut session = Session { node, conn, home: room, shards: 0, place: Some(place), kept: None };
-    session.say_hello(span);
-    let (node, conn) = (&session.node, &session.conn);
-    // After the hello, which is first on every connection: from here on others may send to it.
-    node.registry.insert(conn, clock::wall_seconds());
-    node.metrics.opened.inc();
-    node.metrics.connections.inc();
-    if node.is_leaving() {
-        crate::leave::send_away(conn, &node.metrics);
-        crate::leave::close(conn);
-    }
-    // Its tenant may have been removed since it was let in: who is removed after this finds it in the registry.
-    crate::configured::send_away(conn);
-    let wait = session.join_by_server(since, join, span);
+    let (mut session, beginning) = Session::new(node, outbound, ticket, tenant, span);
+    session.place = Some(place);
+    let wait = session.begin(beginning);
     (session, reader, wait)
 }
 
 impl Session {
+    /// A session, and what is to be done once its client is there.
+    fn new(
+        node: Arc<Inner>,
+        way: impl Into<Way>,
+        ticket: Ticket,
+        tenant: Arc<TenantHere>,
+        span: &tracing::Span,
+    ) -> (Session, Beginning) {
+        let rooms = tenant.usage.limits().rooms;
+        let Ticket { user, grants, join, session, room, since, conn, format, expires, .. } = ticket;
+        let home = Home::of(&tenant.id, room.as_ref(), user.as_ref(), &node.configured.borrow().tenants);
+        let grants = node.grants.same(grants);
+        let who = Who { id: conn, tenant, user, session, format, grants, expires, home };
+        let conn = Conn::new(who, way, rooms);
+        let session = Session { node, conn, home: room, shards: 0, place: None, kept: None };
+        (session, Beginning { since, join, span: span.clone() })
+    }
+
+    /// The client is there.
+    fn begin(&mut self, beginning: Beginning) -> Option<Wait> {
+        let Beginning { since, join, span } = beginning;
+        self.say_hello(&span);
+        // After the hello, which is first on every connection: from here on others may send to it.
+        self.arrive();
+        self.node.metrics.opened.inc();
+        self.join_by_server(since, join, &span)
+    }
+
+    /// The connection is one of this node's.
+    pub(crate) fn arrive(&self) {
+        let (node, conn) = (&self.node, &self.conn);
+        node.registry.insert(conn, clock::wall_seconds());
+        node.metrics.connections.inc();
+        if node.is_leaving() {
+            crate::leave::send_away(conn, &node.metrics);
+            crate::leave::close(conn);
+        }
+        // Its tenant may have been removed since it was let in: who is removed after this finds it in the registry.
+        crate::configured::send_away(conn);
+    }
+
+    /// And it isn't any more.
+    fn depart(&mut self) {
+        // At once: whoever comes back at the limit finds a place.
+        self.place = None;
+        self.node.registry.remove(&self.conn);
+        self.node.metrics.connections.dec();
+    }
+
     fn say_hello(&self, span: &tracing::Span) {
         let conn = &self.conn;
         let now = clock::wall_seconds();
@@ -128,7 +174,7 @@ impl Session {
             session: conn.session.clone(),
             tenant: conn.tenant.id.clone(),
             user: conn.user.clone(),
-            grants: conn.grants.read().clone(),
+            grants: conn.grants.lock().clone(),
             expires,
             exp: expires.unwrap_or(now) + SESSION_LIFE,
         };
@@ -149,7 +195,7 @@ impl Session {
             trace: trace::traceparent_of(span),
         };
         // Whoever carries out the first join of the server's flushes it; without one `begin` does.
-        conn.outbound.push_for(&finished(conn.format, &ServerFrame::Hello(hello)), Due::Now);
+        conn.way.push_for(&finished(conn.format, &ServerFrame::Hello(hello)), Due::Now);
     }
 
     /// What the connection and its user may publish in a second; what of the tenant's is left depends on others.
@@ -173,6 +219,7 @@ impl Session {
                 continue;
             }
             if !self.may(Right::Join, &room) {
+                self.tell_gateway_of_no(&room);
                 self.tell(&No::new(Code::Forbidden, "the token doesn't allow joining this room").left(room));
                 continue;
             }
@@ -182,7 +229,7 @@ impl Session {
             commands.push(self.command(room, Op::Join(join)));
         }
         if commands.is_empty() {
-            self.conn.outbound.flush();
+            self.conn.way.flush();
         }
         self.send(commands)
     }
@@ -217,35 +264,32 @@ impl Session {
                 return Some(wait);
             }
             let Some(came) = frames.pop_front() else { break };
-            let over = self.spend(&came).err();
-            let wait = match (came.frame, over) {
-                (Ok(frame), None) => self.handle(frame),
-                (Ok(frame), Some(over)) => self.too_much(&frame, over),
-                // It has its answer, or its end, whatever it used.
-                (Err(bad), _) => match self.refuse_bad(bad) {
-                    ControlFlow::Continue(wait) => wait,
-                    ControlFlow::Break(()) => {
-                        frames.clear();
-                        None
-                    }
-                },
-            };
-            if wait.is_some() {
-                return wait;
+            match self.take_one(came) {
+                ControlFlow::Continue(None) => {}
+                ControlFlow::Continue(wait) => return wait,
+                ControlFlow::Break(()) => frames.clear(),
             }
         }
         None
     }
 
+    /// Handles a frame. `Break`: it was the last, whatever else comes.
+    fn take_one(&mut self, came: Came) -> ControlFlow<(), Option<Wait>> {
+        let over = self.spend(&came).err();
+        ControlFlow::Continue(match (came.frame, over) {
+            (Ok(frame), None) => self.handle(frame),
+            (Ok(frame), Some(over)) => self.too_much(&frame, over),
+            // It has its answer, or its end, whatever it used.
+            (Err(bad), _) => return self.refuse_bad(bad),
+        })
+    }
+
     fn say_goodbye(&mut self, ended: Ended) -> Option<Wait> {
-        // At once: whoever comes back at the limit finds a place.
-        self.place = None;
-        let (node, conn) = (&self.node, &self.conn);
-        node.registry.remove(conn);
-        node.metrics.connections.dec();
-        node.metrics.closed(ended.code.map_or(1006, |code| code.0));
-        conn.tenant.counts.closed(ended);
-        self.tell_shards(|| Command::Gone(conn.clone()))
+        self.depart();
+        let conn = &self.conn;
+        self.node.metrics.closed(ended.code.map_or(1006, |code| code.0));
+        conn.tenant.count_end(ended);
+        self.tell_shards(|| Command::Gone(conn.clone(), None))
     }
 
     fn hand_to_shard(&mut self, room: RoomName, op: Op) -> Option<Wait> {

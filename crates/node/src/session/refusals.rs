@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use ringway_edge::Message;
+use ringway_limits::Patience;
 use ringway_protocol::Code;
 use ringway_protocol::close::CloseCode;
 use ringway_protocol::codec::{self, DecodeError, Format};
@@ -13,7 +14,6 @@ use ringway_protocol::name::RoomName;
 
 use super::{Session, Wait};
 use crate::encode::finished;
-use crate::patience::Patience;
 use crate::shard::No;
 use crate::tenant::{Own, Spent, TooMuch};
 
@@ -58,8 +58,11 @@ impl Session {
             return Ok(());
         }
         let publications = u32::from(matches!(came.frame, Ok(ClientFrame::Pub(_))));
-        let user = self.place.as_ref().and_then(|place| place.user());
-        let own = usage.has_own_rates().then(|| &kept(&mut self.kept, Instant::now).own);
+        let beside = if self.place.is_none() { usage.limited_user(self.conn.user.as_ref()) } else { None };
+        let user = self.place.as_ref().and_then(|place| place.user()).or(beside.as_deref());
+        // Those of one behind a link its gateway holds it to, over all of its nodes.
+        let its_own = usage.has_own_rates() && self.conn.way.linked().is_none();
+        let own = its_own.then(|| &kept(&mut self.kept, Instant::now).own);
         usage.spend(own, user, Spent { bytes: came.bytes, publications })
     }
 
@@ -89,7 +92,7 @@ impl Session {
                     Format::Json => "not JSON",
                     Format::Msgpack => "not MessagePack",
                 };
-                self.conn.outbound.close(CloseCode::UNREADABLE, word);
+                self.conn.way.close(CloseCode::UNREADABLE, word);
                 ControlFlow::Break(())
             }
             Bad::Frame(DecodeError::Frame { code, id, message }) => {
@@ -101,7 +104,7 @@ impl Session {
                     Format::Json => "text messages are due here",
                     Format::Msgpack => "binary messages are due here",
                 };
-                self.conn.outbound.close(CloseCode::WRONG_KIND, due);
+                self.conn.way.close(CloseCode::WRONG_KIND, due);
                 ControlFlow::Break(())
             }
         }
@@ -147,7 +150,7 @@ impl Session {
 
     /// Where the connection has ended, nothing is gained by waiting, and the end waits for it.
     fn waits_not(&self, wait: Duration) -> bool {
-        wait.is_zero() || self.conn.outbound.is_closed()
+        wait.is_zero() || self.conn.way.is_closed()
     }
 
     fn patience(&mut self, now: Instant) -> &mut Patience {

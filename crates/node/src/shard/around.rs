@@ -9,7 +9,7 @@ use ringway_backplane::message::{Answer, Ask, Epoch, LiveBody, LiveMessage, Publ
 use ringway_backplane::{Inbox, Replier};
 use ringway_config::Class;
 use ringway_edge::{Label, Policy};
-use ringway_protocol::frame::{JoinResult, Msg, ServerFrame};
+use ringway_protocol::frame::{JoinResult, Msg, Position, ServerFrame};
 use ringway_protocol::name::Key;
 use ringway_ring::{KeyHash, NodeId, Slot};
 
@@ -17,8 +17,10 @@ use super::answers::{self, No};
 use super::command::RoomKey;
 use super::core::{Core, Wake};
 use super::feed::RoomFeed;
+use super::guests::Asked;
 use super::machine::KeptIn;
 use super::questions;
+use super::relayed::{Casting, Relayed};
 use crate::conn::ConnRef;
 use crate::encode::{Shared, finished, labelled};
 use crate::placement::AtHome;
@@ -128,6 +130,9 @@ pub(crate) struct Around<'a> {
     /// What may become of the room's publications where a member is behind.
     pub(crate) policy: Option<Policy>,
     pub(crate) feed: &'a mut Option<Arc<RoomFeed>>,
+    /// How many members have sockets here, those among them whose join isn't answered.
+    pub(super) sockets: &'a mut u32,
+    pub(super) relayed: &'a mut Option<Box<Relayed>>,
 }
 
 impl Around<'_> {
@@ -140,7 +145,8 @@ impl Around<'_> {
         ts: u64,
         key: Option<&Key>,
     ) -> Option<Arc<Label>> {
-        let policy = self.policy?;
+        // Links have labels of their own.
+        let policy = self.policy.filter(|_| *self.sockets > 0)?;
         let feed = RoomFeed::of(self.feed, epoch, &self.key.room, self.tenant);
         Some(feed.label(policy, offset, ts, key))
     }
@@ -172,13 +178,17 @@ impl Around<'_> {
     /// Writes a publication to these members.
     pub(super) fn cast<'a>(
         &mut self,
-        publication: &Publication,
+        casting: &Casting<'_>,
         frame: &ServerFrame,
         label: Option<Arc<Label>>,
-        to: impl Iterator<Item = &'a ConnRef>,
+        to: impl Iterator<Item = &'a ConnRef> + Clone,
     ) {
-        let span = trace::fanout(publication.span.as_deref(), self.key);
-        let delivered = self.core.cast(Shared::labelled(frame, label), self.class.flush_window, to);
+        let span = trace::fanout(casting.publication.span.as_deref(), self.key);
+        let mut shared = Shared::labelled(frame, label);
+        let mut delivered = self.cast_by_links(casting, &mut shared, to.clone());
+        if *self.sockets > 0 {
+            delivered += self.core.cast(&mut shared, self.class.flush_window, to);
+        }
         span.record("ringway.members", delivered);
         let at_least = self.class.spread_at_least();
         let at_home = self.at_home.by(&self.core.placement, &self.key.tenant, self.home, at_least);
@@ -237,14 +247,42 @@ impl Around<'_> {
         lost: Option<u64>,
     ) {
         let frame = answers::gap(self.key.room.clone(), reason, place, lost);
-        self.core.push(to, &finished(to.format, &frame));
+        let at = self.stands(to, Some(place));
+        self.core.push_at(to, &finished(to.format, &frame), at);
         self.core.metrics.gaps.inc();
     }
 
     /// Whether the room is another since this connection was last told where it is: from now on it isn't.
     fn has_moved(&mut self, conn: &ConnRef) -> bool {
-        let standing = self.core.guests.get_mut(&conn.id).and_then(|guest| guest.rooms.get_mut(self.key));
-        standing.is_some_and(|standing| std::mem::take(&mut standing.moved))
+        self.core.guests.get_mut(&conn.id).is_some_and(|guest| guest.rooms.take_moved(self.key))
+    }
+
+    /// A membership goes on here, and not from where the client was.
+    fn tell_not_resumed(&mut self, to: &ConnRef, since: Option<&Position>, place: Place) {
+        use ringway_protocol::frame::GapReason;
+        let epoch = answers::epoch_name(place.epoch);
+        let before = since.filter(|since| since.epoch == epoch && since.offset <= place.offset);
+        let (reason, lost) = match (since, before) {
+            (_, Some(_)) if self.kept_in.is_some() => (GapReason::Truncated, None),
+            (_, Some(since)) => (GapReason::Backplane, Some(place.offset - since.offset)),
+            // It was never told where it is.
+            (None, _) => (GapReason::Backplane, None),
+            (Some(_), None) => (GapReason::Epoch, None),
+        };
+        self.tell_gap(to, reason, place, lost);
+    }
+
+    /// A membership that was to go on here can't yet: it is tried again. False: it was no such.
+    pub(super) fn joins_again_later(&mut self, to: &ConnRef, after: Duration) -> bool {
+        let standing = self.core.guests.get_mut(&to.id).and_then(|guest| guest.rooms.get_mut(self.key));
+        let since = match standing.and_then(|standing| standing.answer.as_ref()).map(|answer| &answer.to) {
+            Some(Asked::Again { since }) => since.as_deref().cloned(),
+            _ => return false,
+        };
+        let now = tokio::time::Instant::now();
+        let wake = Wake::Join { conn: to.clone(), room: self.key.clone(), since, last: None, until: now };
+        self.core.timers.add(now + after, wake);
+        true
     }
 
     /// Answers a join, by what `result` makes of the rights in the room. `place`: where the connection is then.
@@ -264,22 +302,32 @@ impl Around<'_> {
             return;
         };
         standing.moved = false;
+        let by_server = standing.by_server;
         if self.policy == Some(Policy::Conflate) {
-            to.outbound.keep_fresh();
+            to.way.keep_fresh();
         }
-        let rights = to.grants.read().rights(&self.key.room, to.user.as_ref());
+        let rights = to.grants.lock().rights(&self.key.room, to.user.as_ref());
         // `manage` is a server's right: no frame needs it.
         let rights = rights.iter().filter(|right| *right != Right::Manage).map(Right::as_str).collect();
         let result = result(rights);
         let room = self.key.room.clone();
-        let frame = if answer.by_server {
-            Some(answers::joined_by_server(room, result))
-        } else {
-            answers::ok(answer.id, room, Some(ringway_protocol::frame::OkResult::Join(result)))
+        let frame = match answer.to {
+            Asked::ByServer => Some(answers::joined_by_server(room, result)),
+            Asked::ByClient { id } => {
+                answers::ok(id, room, Some(ringway_protocol::frame::OkResult::Join(result)))
+            }
+            Asked::Again { since } => {
+                if let Some(place) = place.filter(|_| result.resumed != Some(true)) {
+                    self.tell_not_resumed(to, since.as_deref(), place);
+                }
+                None
+            }
         };
+        let at = self.stands(to, place);
         if let Some(frame) = frame {
-            self.core.push(to, &finished(to.format, &frame));
+            self.core.push_at(to, &finished(to.format, &frame), at);
         }
+        self.enter(to, at, by_server);
         self.core.done.push_back((to.id.clone(), self.key.clone()));
     }
 }
@@ -374,14 +422,23 @@ impl Surroundings<Real> for Around<'_> {
         self.core.timers.add(tokio::time::Instant::now() + after, wake);
     }
 
-    fn deliver<'a>(&mut self, entry: &Entry, epoch: Option<Epoch>, to: impl Iterator<Item = &'a ConnRef>) {
+    fn deliver<'a>(
+        &mut self,
+        entry: &Entry,
+        epoch: Option<Epoch>,
+        to: impl Iterator<Item = &'a ConnRef> + Clone,
+    ) {
         let (frame, label) = self.numbered(entry, epoch);
-        self.cast(&entry.publication, &frame, label, to);
+        let publication = &entry.publication;
+        let number = epoch.map(|epoch| (epoch, entry.offset));
+        let casting = Casting { publication, number, late: false, ts: publication.ts };
+        self.cast(&casting, &frame, label, to);
     }
 
     fn replay(&mut self, to: &ConnRef, entry: &Entry, epoch: Epoch) {
         let (frame, label) = self.numbered(entry, Some(epoch));
-        self.core.push(to, &labelled(finished(to.format, &frame), label.as_ref()));
+        let at = self.stands(to, Some(Place { epoch, offset: entry.offset, ts: Some(entry.publication.ts) }));
+        self.core.push_at(to, &labelled(finished(to.format, &frame), label.as_ref()), at);
         self.core.metrics.replayed.inc();
     }
 

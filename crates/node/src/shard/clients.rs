@@ -6,6 +6,7 @@ use std::time::Duration;
 use ringway_auth::{Grants, Right};
 use ringway_backplane::message::Publication;
 use ringway_edge::STALL_LIMIT;
+use ringway_link::Exit;
 use ringway_protocol::Code;
 use ringway_protocol::frame::Position;
 use ringway_ring::NodeId;
@@ -13,13 +14,14 @@ use tokio::time::Instant;
 
 use super::answers::{self, No};
 use super::around::{Publisher, Waits};
-use super::command::Join;
+use super::command::{Join, Rejoin};
 use super::core::Wake;
-use super::guests::{Entry, JoinAnswer, Membership};
+use super::guests::{Asked, Entry, JoinAnswer, Membership};
 use super::rooms::{Hosted, Waiting};
-use super::{Op, RoomKey, Shard, quotas};
+use super::{Op, RoomKey, Shard, quotas, relayed};
 use crate::conn::ConnRef;
 use crate::encode::finished;
+use crate::relay::LastWord;
 use crate::tenant::TooMuch;
 
 /// Bytes that may wait for a connection when a join is done: with the most that a room replays (512 KiB) they stay
@@ -65,6 +67,8 @@ impl Shard {
             Some(Op::Leave { id }) => self.leave(conn, room, id),
             Some(Op::Members { id }) => self.members(conn, room, id),
             Some(Op::History { id, page }) => self.history(conn, room, id, page),
+            Some(Op::Rejoin(again)) => self.rejoin(conn, room, again),
+            Some(Op::Move) => self.move_away(conn, room),
         }
     }
 
@@ -118,6 +122,8 @@ impl Shard {
             return self.finish(conn, room);
         }
         let Join { id, since, last, by_server, span } = join;
+        let to = if by_server { Asked::ByServer } else { Asked::ByClient { id } };
+        let answer = Some(JoinAnswer { to, _span: span });
         let standing = self.core.guests.get_mut(&conn.id).and_then(|g| g.rooms.get_mut(room));
         if let Some(membership) = standing {
             if by_server {
@@ -129,12 +135,12 @@ impl Shard {
                 return self.finish(conn, room);
             }
             // The client's own join of a room that the server put it in: answered like any, from the beginning.
-            let answer = Some(JoinAnswer { id, by_server, _span: span });
             *membership = Membership { by_server, moved: false, answer };
             let member = conn.clone();
             return self.with_room(room, |machine, around| machine.join(around, member, since, last));
         }
-        if let Err(no) = self.admit(conn, room) {
+        if let Err(no) = self.admit(conn, room, false) {
+            self.exit(conn, room, Exit::Left);
             if by_server {
                 self.core.push(conn, &finished(conn.format, &no.left(room.room.clone())));
             } else {
@@ -142,10 +148,11 @@ impl Shard {
             }
             return self.finish(conn, room);
         }
+        let shared = self.shared_name(room);
         if let Some(guest) = self.core.guests.get_mut(&conn.id) {
-            let answer = Some(JoinAnswer { id, by_server, _span: span });
-            guest.rooms.insert(room.clone(), Membership { by_server, moved: false, answer });
+            guest.rooms.insert(&shared, Membership { by_server, moved: false, answer });
         }
+        self.count_socket(conn, room, true);
         self.enter_listened_room(conn, room, since, last, Instant::now() + JOIN_PATIENCE);
     }
 
@@ -170,16 +177,31 @@ impl Shard {
         }
     }
 
-    /// Makes sure that there is the room, and takes a place in it.
-    fn admit(&mut self, conn: &ConnRef, room: &RoomKey) -> Result<(), No> {
+    /// The room's name, as all share who are in it.
+    fn shared_name(&mut self, room: &RoomKey) -> Arc<RoomKey> {
+        match self.rooms.get_mut(room) {
+            Some(hosted) => hosted.name.get_or_insert_with(|| Arc::new(room.clone())).clone(),
+            None => Arc::new(room.clone()),
+        }
+    }
+
+    /// Makes sure that there is the room, and takes a place in it. `again`: it had one elsewhere.
+    fn admit(&mut self, conn: &ConnRef, room: &RoomKey, again: bool) -> Result<(), No> {
         // Another token may have come while the join waited behind others.
-        if !conn.grants.read().allows(Right::Join, &room.room, conn.user.as_ref()) {
+        if !conn.grants.lock().allows(Right::Join, &room.room, conn.user.as_ref()) {
             return Err(No::new(Code::Forbidden, "the new token doesn't allow this room"));
         }
         if !self.host(room) {
             return Err(No::new(Code::UnknownTenant, "there is no such tenant any more"));
         }
-        if let Some(no) = self.no_store(room).or_else(|| self.no_seat(room)) {
+        if let Some(no) = self.no_store(room) {
+            return Err(no);
+        }
+        if again {
+            conn.take_room_again();
+            return Ok(());
+        }
+        if let Some(no) = self.no_seat(room) {
             return Err(no);
         }
         if !conn.take_room() {
@@ -232,7 +254,7 @@ impl Shard {
         // A durable room sends what was missed as fast as the connection takes it.
         let paced = |hosted: &Hosted| hosted.leaves_out() || hosted.machine.is_durable();
         if !self.rooms.get(room).is_some_and(paced)
-            && conn.outbound.queued_bytes() > JOIN_BEHIND
+            && conn.way.waits_beyond(JOIN_BEHIND)
             && Instant::now() < until
         {
             let wake = Wake::Join { conn: conn.clone(), room: room.clone(), since, last, until };
@@ -257,15 +279,67 @@ impl Shard {
         self.finish(conn, room);
     }
 
+    /// A membership of another node, or of an earlier link, goes on here.
+    fn rejoin(&mut self, conn: &ConnRef, room: &RoomKey, again: Rejoin) {
+        if self.core.guests.is_gone(&conn.id) || self.core.guests.is_in(conn, room) {
+            return self.finish(conn, room);
+        }
+        let Rejoin { by_server, since } = again;
+        if let Err(no) = self.admit(conn, room, true) {
+            self.exit(conn, room, Exit::Left);
+            self.core.push(conn, &finished(conn.format, &no.left(room.room.clone())));
+            return self.finish(conn, room);
+        }
+        let shared = self.shared_name(room);
+        if let Some(guest) = self.core.guests.get_mut(&conn.id) {
+            let to = Asked::Again { since: since.clone().map(Box::new) };
+            let answer = Some(JoinAnswer { to, _span: None });
+            guest.rooms.insert(&shared, Membership { by_server, moved: false, answer });
+        }
+        self.enter_listened_room(conn, room, since, None, Instant::now() + JOIN_PATIENCE);
+    }
+
+    /// Ends a membership that goes on elsewhere, without a word to the client.
+    fn move_away(&mut self, conn: &ConnRef, room: &RoomKey) {
+        if self.core.guests.is_in(conn, room) {
+            self.drop_member_as(conn, room, Exit::Moved);
+        } else {
+            self.exit(conn, room, Exit::Moved);
+        }
+        self.finish(conn, room);
+    }
+
     /// Takes a connection out of a room that it is in. What it was there.
     pub(super) fn drop_member(&mut self, conn: &ConnRef, room: &RoomKey) -> Option<Membership> {
+        self.drop_member_as(conn, room, Exit::Left)
+    }
+
+    /// See [`drop_member`](Self::drop_member). `why`: what its link is told, if it is behind one.
+    pub(super) fn drop_member_as(&mut self, conn: &ConnRef, room: &RoomKey, why: Exit) -> Option<Membership> {
         let was = self.core.guests.get_mut(&conn.id).and_then(|guest| guest.rooms.remove(room));
-        self.leave_room(conn, room);
+        self.leave_room(conn, room, why);
         was
     }
 
-    pub(super) fn leave_room(&mut self, conn: &ConnRef, room: &RoomKey) {
+    /// Tells a connection's link that it gets nothing of a room from here on.
+    pub(super) fn exit(&mut self, conn: &ConnRef, room: &RoomKey, why: Exit) {
+        let relayed = self.rooms.get_mut(room).map(|hosted| &mut hosted.relayed);
+        relayed::exit(&mut self.core, relayed.unwrap_or(&mut None), room, conn, why);
+    }
+
+    /// A connection has become a member of a room, or is none any more.
+    fn count_socket(&mut self, conn: &ConnRef, room: &RoomKey, came: bool) {
+        if conn.way.linked().is_none()
+            && let Some(hosted) = self.rooms.get_mut(room)
+        {
+            hosted.sockets = if came { hosted.sockets + 1 } else { hosted.sockets - 1 };
+        }
+    }
+
+    fn leave_room(&mut self, conn: &ConnRef, room: &RoomKey, why: Exit) {
         conn.give_room_back();
+        self.exit(conn, room, why);
+        self.count_socket(conn, room, false);
         let Some(hosted) = self.rooms.get_mut(room) else { return };
         let before = hosted.waiting.len();
         hosted.waiting.retain(|waiting| !Arc::ptr_eq(&waiting.conn, conn));
@@ -277,9 +351,9 @@ impl Shard {
         });
     }
 
-    pub(super) fn gone(&mut self, conn: &ConnRef) {
-        for (room, membership) in self.core.guests.gone(&conn.id) {
-            self.leave_room(conn, &room);
+    pub(super) fn gone(&mut self, conn: &ConnRef, last_word: Option<Arc<LastWord>>) {
+        for (room, membership) in self.core.guests.gone(conn, last_word) {
+            self.leave_room(conn, &room, Exit::Left);
             if membership.answer.is_some() {
                 // Nobody answers this join any more: what waits behind it goes on, or its lane would stay for ever.
                 self.finish(conn, &room);
@@ -288,7 +362,8 @@ impl Shard {
     }
 
     pub(super) fn regranted(&mut self, conn: &ConnRef, grants: &Grants) {
-        let Some(guest) = self.core.guests.get_mut(&conn.id) else { return };
+        let guest = self.core.guests.get_mut(&conn.id).filter(|guest| Arc::ptr_eq(&guest.conn, conn));
+        let Some(guest) = guest else { return };
         let lost: Vec<RoomKey> = guest
             .rooms
             .keys()
@@ -298,9 +373,9 @@ impl Shard {
         for room in lost {
             let Some(membership) = self.drop_member(conn, &room) else { continue };
             let no = No::new(Code::Forbidden, "the new token doesn't allow this room");
-            let asked = membership.answer.as_ref().filter(|answer| !answer.by_server);
-            if let Some(answer) = asked {
-                self.refuse(conn, &room, answer.id, &no);
+            let asked = membership.answer.as_ref().and_then(JoinAnswer::by_client);
+            if let Some(id) = asked {
+                self.refuse(conn, &room, id, &no);
             }
             // A member, or about to be one by the server's doing.
             if asked.is_none() || membership.by_server {

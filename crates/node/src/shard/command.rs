@@ -17,6 +17,7 @@ use crate::conn::ConnRef;
 use crate::heat::{Bars, Surveyed};
 use crate::placement::Placement;
 use crate::reader::{ReadId, ReadResult};
+use crate::relay::LastWord;
 use crate::room::{AskError, AskId};
 use crate::storing::StoreId;
 use crate::trace::Kept;
@@ -33,8 +34,8 @@ pub(crate) struct RoomKey {
 pub(crate) enum Command {
     /// A client's frame, or a join on its behalf.
     Client { conn: ConnRef, room: RoomKey, op: Op },
-    /// The connection has ended: it is in no room any more.
-    Gone(ConnRef),
+    /// The connection has ended: it is in no room any more. The word is held until nothing of it is under way.
+    Gone(ConnRef, Option<Arc<LastWord>>),
     /// Its rights changed: it stays only where it may be.
     Regranted(ConnRef, Grants),
     /// Another node's, or a gateway's, question about a room.
@@ -117,10 +118,25 @@ impl Shed {
 #[derive(Debug)]
 pub(crate) enum Op {
     Join(Join),
-    Leave { id: Option<u64> },
-    Publish { id: Option<u64>, publication: Box<Publication>, span: tracing::Span },
-    Members { id: Option<u64> },
-    History { id: u64, page: PageOf },
+    Leave {
+        id: Option<u64>,
+    },
+    Publish {
+        id: Option<u64>,
+        publication: Box<Publication>,
+        span: tracing::Span,
+    },
+    Members {
+        id: Option<u64>,
+    },
+    History {
+        id: u64,
+        page: PageOf,
+    },
+    /// A gateway makes it a member, as it was elsewhere.
+    Rejoin(Rejoin),
+    /// A gateway takes it away, to be a member elsewhere.
+    Move,
 }
 
 /// A join, a client's or the server's on its behalf.
@@ -134,9 +150,23 @@ pub(crate) struct Join {
     pub(crate) span: Kept,
 }
 
+/// A membership that goes on here.
+#[derive(Debug)]
+pub(crate) struct Rejoin {
+    pub(crate) by_server: bool,
+    /// What the client has of the room. None: it was never told where it is.
+    pub(crate) since: Option<Position>,
+}
+
 impl Op {
+    /// Whether it is what a gateway wants, not its client.
+    pub(crate) fn is_gateways(&self) -> bool {
+        matches!(self, Op::Rejoin(_) | Op::Move)
+    }
+
     pub(crate) fn id(&self) -> Option<u64> {
         match self {
+            Op::Rejoin(_) | Op::Move => None,
             Op::Join(Join { id, .. }) | Op::Leave { id } | Op::Publish { id, .. } | Op::Members { id } => *id,
             Op::History { id, .. } => Some(*id),
         }

@@ -7,16 +7,16 @@ use std::time::Duration;
 use ringway_backplane::Backplane;
 use ringway_backplane::message::Answer;
 use ringway_config::Tenants;
-use ringway_edge::{Due, Frame, Outbound, Pushed};
+use ringway_edge::{Crowd, Due, Frame, Outbound, Pass, Pushed};
+use ringway_link::At;
 use ringway_protocol::frame::Position;
 use ringway_protocol::name::{ConnId, GroupId, TenantId};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use super::around::Unanswered;
 use super::command::{Command, RoomKey};
-use super::crowd::{Crowd, MANY, WARMED};
 use super::guests::Guests;
 use super::history::{Pages, Wish};
 use super::keeping::{Keeping, KnownHere};
@@ -30,6 +30,7 @@ use crate::metrics::NodeMetrics;
 use crate::placement::Placement;
 use crate::room::{AskError, AskId, Timer};
 use crate::tenant::TenantsHere;
+use crate::way::Way;
 use crate::{durable, encode};
 
 /// Something a shard is to do at a given moment.
@@ -83,6 +84,8 @@ pub(crate) struct Shared {
 pub(crate) struct Core {
     shared: Shared,
     pub(crate) placement: Arc<Placement>,
+    /// The same, for tasks that wait for a change of it.
+    pub(crate) placements: watch::Sender<Arc<Placement>>,
     pub(crate) away: bool,
     /// The node has only just begun to take part: see [`Command::Settled`].
     pub(crate) new: bool,
@@ -102,8 +105,8 @@ pub(crate) struct Core {
     pub(crate) done: VecDeque<(ConnId, RoomKey)>,
     /// What the present call has caused, to be handled when it is over.
     pub(crate) later: VecDeque<Command>,
-    /// Connections to be flushed at the end of this pass.
-    touched: Vec<Arc<Outbound>>,
+    /// What was pushed in this pass, to be flushed at its end.
+    pass: Pass,
     /// Connections to be flushed in their turn.
     pub(crate) crowd: Crowd,
     /// Numbers what comes back later: questions, what is stored, what is read.
@@ -126,7 +129,7 @@ impl Core {
         inbox: mpsc::Sender<Command>,
     ) -> Self {
         let threads = tokio::runtime::Handle::current().metrics().num_workers();
-        let crowd = Crowd::new(threads, shared.tasks.clone());
+        let crowd = Crowd::new(threads.saturating_sub(1), shared.tasks.clone());
         let mut timers = Timers::new();
         timers.add(Instant::now() + TALLY_EVERY, Wake::Tally);
         timers.add(Instant::now() + SWEEP_EVERY, Wake::Sweep);
@@ -135,6 +138,7 @@ impl Core {
         let known = shared.keeping.as_ref().map(|keeping| KnownHere::new(keeping.stores.now()));
         Self {
             shared,
+            placements: watch::Sender::new(placement.clone()),
             placement,
             away,
             new,
@@ -149,7 +153,7 @@ impl Core {
             timers,
             done: VecDeque::new(),
             later: VecDeque::new(),
-            touched: Vec::new(),
+            pass: Pass::default(),
             crowd,
             numbers: 0,
         }
@@ -182,70 +186,51 @@ impl Core {
 
     /// Adds a frame to what a connection gets at the end of this pass. What waits for it already leaves with it.
     pub(crate) fn push(&mut self, conn: &ConnRef, frame: &Frame) {
-        if conn.outbound.push_for(frame, Due::Now) == Pushed::Promised {
-            self.touched.push(conn.outbound.clone());
-        }
+        self.push_at(conn, frame, None);
+    }
+
+    /// Like [`push`](Self::push). `at`: where the client is in a room once it has it, for the gateway that holds its socket.
+    pub(super) fn push_at(&mut self, conn: &ConnRef, frame: &Frame, at: Option<At>) {
+        self.pass.note(conn.way.push_at(frame, at, Due::Now), conn.way.outbound());
+    }
+
+    /// What was pushed there, if a flush was promised, is flushed at the end of this pass.
+    pub(super) fn note(&mut self, pushed: Pushed, to: &Arc<Outbound>) {
+        self.pass.note(pushed, to);
     }
 
     /// A connection begins, and its hello waits to be written: by this pass, together with the answer to its first join
     /// where that is known at once.
     pub(crate) fn take_over_flush(&mut self, conn: &ConnRef) {
-        self.touched.push(conn.outbound.clone());
+        self.pass.take_over(conn.way.outbound());
     }
 
-    /// Adds a publication to what these connections get: at the end of this pass, where they are many in their turn,
-    /// or after `window` if that isn't zero. Returns how many they are.
+    /// Adds a publication to what those of these connections get that have sockets here: at the end of this pass, where
+    /// they are many in their turn, or after `window` if that isn't zero. Returns how many they are.
     pub(crate) fn cast<'a>(
         &mut self,
-        mut frame: encode::Shared<'_>,
+        frame: &mut encode::Shared<'_>,
         window: Duration,
         to: impl Iterator<Item = &'a ConnRef>,
     ) -> u64 {
-        let due = match to.size_hint().1 {
-            _ if !window.is_zero() => Due::Later,
-            Some(most) if most < MANY => Due::Now,
-            _ => Due::Soon,
-        };
-        let mut promised = if due == Due::Now { std::mem::take(&mut self.touched) } else { Vec::new() };
-        let mut count = 0;
-        let mut to = to.map(|conn| (conn.format, &conn.outbound));
-        let mut some = Vec::with_capacity(WARMED);
-        loop {
-            some.clear();
-            some.extend(to.by_ref().take(WARMED));
-            if some.is_empty() {
-                break;
-            }
-            some.iter().for_each(|(_, outbound)| outbound.warm());
-            for (format, outbound) in &some {
-                if outbound.push_for(frame.of(*format), due) == Pushed::Promised {
-                    promised.push(Arc::clone(outbound));
-                }
-            }
-            count += some.len() as u64;
-        }
-        match due {
-            Due::Later if promised.is_empty() => {}
-            Due::Later => self.timers.add(Instant::now() + window, Wake::Flush(promised)),
-            Due::Soon => self.crowd.add(promised),
-            Due::Now => self.touched = promised,
+        let sockets = to.filter_map(|conn| match &conn.way {
+            Way::Socket(outbound) => Some((conn.format, outbound)),
+            Way::Link(_) => None,
+        });
+        let count = self.pass.cast(frame, window, sockets);
+        for (window, conns) in self.pass.later() {
+            self.timers.add(Instant::now() + window, Wake::Flush(conns));
         }
         count
     }
 
     /// Frames for these have waited long enough.
-    pub(crate) fn flush_these(&mut self, mut conns: Vec<Arc<Outbound>>) {
-        if conns.len() < MANY {
-            self.touched.append(&mut conns);
-        } else {
-            self.crowd.add(conns);
-        }
+    pub(crate) fn flush_these(&mut self, conns: Vec<Arc<Outbound>>) {
+        self.pass.flush_these(conns);
     }
 
     /// Writes what this pass has brought: one write a connection.
     pub(crate) fn flush(&mut self) {
-        for conn in self.touched.drain(..) {
-            conn.flush();
-        }
+        self.pass.flush(&self.crowd);
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use ringway_backplane::message::{Answer, Ask, Epoch, Fate, LiveBody, Publication, Stored};
 use ringway_backplane::store::{ReadError, RoomAt, StoreKey};
 use ringway_edge::Label;
+use ringway_link::Exit;
 use ringway_protocol::Code;
 use ringway_protocol::frame::{GapReason as Reason, ServerFrame};
 use ringway_ring::{NodeId, Slot};
@@ -17,8 +18,10 @@ use super::around::{Around, Asker, Publisher, Real, Waits};
 use super::clients::JOIN_BEHIND;
 use super::command::{Command, RoomKey};
 use super::core::{Core, Wake};
+use super::guests::JoinAnswer;
 use super::keeping::{self, KnownHere};
 use super::machine::{KeptIn, Machine};
+use super::relayed::Casting;
 use super::rooms::Listening;
 use crate::conn::ConnRef;
 use crate::durable::{Durable, Entry, Gap, GapReason, Joined, Live, NotJoined, Surroundings, Timer};
@@ -299,25 +302,33 @@ impl Surroundings<Real> for Around<'_> {
         }
     }
 
-    fn deliver<'a>(&mut self, entry: &Entry, epoch: Epoch, to: impl Iterator<Item = &'a ConnRef>) {
+    fn deliver<'a>(
+        &mut self,
+        entry: &Entry,
+        epoch: Epoch,
+        late: bool,
+        to: impl Iterator<Item = &'a ConnRef> + Clone,
+    ) {
         let (frame, label) = self.stored(entry, epoch);
-        self.cast(&entry.publication, &frame, label, to);
+        let Entry { offset, ts, ref publication, .. } = *entry;
+        self.cast(&Casting { publication, number: Some((epoch, offset)), late, ts }, &frame, label, to);
     }
 
-    fn pass<'a>(&mut self, publication: &Publication, to: impl Iterator<Item = &'a ConnRef>) {
+    fn pass<'a>(&mut self, publication: &Publication, to: impl Iterator<Item = &'a ConnRef> + Clone) {
         let frame = self.msg(publication, None, publication.ts, None);
         let label = self.label(None, None, publication.ts, publication.key.as_ref());
-        self.cast(publication, &frame, label, to);
+        self.cast(&Casting { publication, number: None, late: false, ts: publication.ts }, &frame, label, to);
     }
 
     fn replay(&mut self, to: &ConnRef, entry: &Entry, epoch: Epoch) {
         let (frame, label) = self.stored(entry, epoch);
-        self.core.push(to, &labelled(finished(to.format, &frame), label.as_ref()));
+        let at = self.stands(to, Some(Place { epoch, offset: entry.offset, ts: Some(entry.ts) }));
+        self.core.push_at(to, &labelled(finished(to.format, &frame), label.as_ref()), at);
         self.core.metrics.replayed.inc();
     }
 
     fn is_behind(&self, to: &ConnRef) -> bool {
-        to.outbound.queued_bytes() > JOIN_BEHIND
+        to.way.waits_beyond(JOIN_BEHIND)
     }
 
     fn gap(&mut self, to: &ConnRef, gap: Gap) {
@@ -335,17 +346,22 @@ impl Surroundings<Real> for Around<'_> {
     }
 
     fn not_joined(&mut self, to: &ConnRef, answer: NotJoined) {
+        if self.joins_again_later(to, answer.retry) {
+            return;
+        }
         let was = self.core.guests.get_mut(&to.id).and_then(|guest| guest.rooms.remove(self.key));
         let Some(was) = was else { return };
         to.give_room_back();
+        *self.sockets -= u32::from(to.way.linked().is_none());
+        self.exit(to, Exit::Left);
         let no = No::for_now(Code::Unavailable, "the room's store can't be read now", answer.retry);
         let room = self.key.room.clone();
-        let frame = match &was.answer {
-            Some(asked) if !asked.by_server => {
+        let frame = match was.answer.as_ref().and_then(JoinAnswer::by_client) {
+            Some(id) => {
                 self.core.metrics.refused_frames.inc();
-                no.err(asked.id, Some(room))
+                no.err(id, Some(room))
             }
-            _ => no.left(room),
+            None => no.left(room),
         };
         self.core.push(to, &finished(to.format, &frame));
         if was.answer.is_some() {

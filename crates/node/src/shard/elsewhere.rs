@@ -137,6 +137,7 @@ impl Shard {
         self.core.interest.placed(&placement);
         let before = std::mem::replace(&mut self.core.placement, placement);
         let now = self.core.placement.clone();
+        self.core.placements.send_replace(now.clone());
         if now.has_the_places_of(&before) {
             // Something is spread over more nodes, or fewer: no room decides anything by that.
             return;

@@ -7,13 +7,16 @@ mod places;
 
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
 
 use hashbrown::HashTable;
+use ringway_protocol::frame::Position;
 use ringway_protocol::name::ConnId;
 
 use self::places::Places;
 use super::command::{Op, RoomKey};
 use crate::conn::ConnRef;
+use crate::relay::LastWord;
 use crate::trace::Kept;
 
 /// More waiting requests than this about one room: refused with `retry`.
@@ -37,16 +40,37 @@ pub(crate) struct Membership {
     pub(crate) by_server: bool,
     /// Another room took the place of the one that it joined: it is to be told where it is now.
     pub(crate) moved: bool,
-    /// A join that is to be answered: under this id, as `ok`; of the server's, as `joined`.
+    /// A join that is to be answered.
     pub(crate) answer: Option<JoinAnswer>,
 }
 
 #[derive(Debug)]
 pub(crate) struct JoinAnswer {
-    pub(crate) id: Option<u64>,
-    pub(crate) by_server: bool,
+    pub(crate) to: Asked,
     /// Ends when the join is answered.
     pub(crate) _span: Kept,
+}
+
+/// Whose join it is, and so how it is answered.
+#[derive(Debug)]
+pub(crate) enum Asked {
+    /// The client's: `ok` under this id.
+    ByClient { id: Option<u64> },
+    /// The server's: `joined`.
+    ByServer,
+    /// A gateway's, of a client that was a member elsewhere, and has had so much: nothing is said where it goes on from
+    /// there, else `gap`.
+    Again { since: Option<Box<Position>> },
+}
+
+impl JoinAnswer {
+    /// The id that its client asked under, if it is the client's.
+    pub(crate) fn by_client(&self) -> Option<Option<u64>> {
+        match &self.to {
+            Asked::ByClient { id } => Some(*id),
+            Asked::ByServer | Asked::Again { .. } => None,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -56,6 +80,8 @@ pub(crate) struct Guest {
     /// What all its publications here weigh, under way and waiting.
     bytes: u32,
     gone: bool,
+    /// Held by who has something of a connection that has gone.
+    last_word: Option<Arc<LastWord>>,
 }
 
 /// Found by their connection's id, which no entry repeats.
@@ -91,6 +117,11 @@ impl Guests {
         self.by_id.find_mut(self.hasher.hash_one(id), |guest| guest.conn.id == *id).map(|guest| &mut **guest)
     }
 
+    /// A connection, if it is in that room, or about to be.
+    pub(crate) fn member(&self, id: &ConnId, room: &RoomKey) -> Option<&ConnRef> {
+        self.get(id).filter(|guest| guest.rooms.contains_key(room)).map(|guest| &guest.conn)
+    }
+
     /// A request enters its lane.
     pub(crate) fn enter(&mut self, conn: &ConnRef, room: &RoomKey, op: Op) -> Entry {
         let Self { by_id, hasher } = self;
@@ -98,7 +129,8 @@ impl Guests {
         let found =
             by_id.entry(hash, |guest| guest.conn.id == conn.id, |guest| hasher.hash_one(&guest.conn.id));
         let mut found = found.or_insert_with(|| {
-            Box::new(Guest { conn: conn.clone(), rooms: Places::default(), bytes: 0, gone: false })
+            let rooms = Places::default();
+            Box::new(Guest { conn: conn.clone(), rooms, bytes: 0, gone: false, last_word: None })
         });
         let Guest { rooms, bytes, .. } = &mut **found.get_mut();
         let more = weight(&op);
@@ -113,7 +145,7 @@ impl Guests {
             return Entry::Now(op);
         }
         let waiting = lane.waiting.get_or_insert_default();
-        if waiting.len() >= LANE_BOUND {
+        if waiting.len() >= LANE_BOUND && !op.is_gateways() {
             return Entry::Full(op);
         }
         *bytes += more;
@@ -146,9 +178,19 @@ impl Guests {
     }
 
     /// The connection has ended. Gives back the rooms that it is in; publications that it has sent still go out.
-    pub(crate) fn gone(&mut self, id: &ConnId) -> Vec<(RoomKey, Membership)> {
-        let Some(guest) = self.get_mut(id) else { return Vec::new() };
+    /// `last_word` is held until they have.
+    pub(crate) fn gone(
+        &mut self,
+        conn: &ConnRef,
+        last_word: Option<Arc<LastWord>>,
+    ) -> Vec<(RoomKey, Membership)> {
+        let id = &conn.id;
+        // Another connection may have its id by now: the same client's, by another link.
+        let Some(guest) = self.get_mut(id).filter(|guest| Arc::ptr_eq(&guest.conn, conn)) else {
+            return Vec::new();
+        };
         guest.gone = true;
+        guest.last_word = last_word;
         let rooms = guest.rooms.take_memberships();
         let publications = |waiting: &mut VecDeque<Op>| waiting.retain(|op| matches!(op, Op::Publish { .. }));
         guest.rooms.lanes_that_wait().for_each(publications);
@@ -158,6 +200,11 @@ impl Guests {
 
     pub(crate) fn is_gone(&self, id: &ConnId) -> bool {
         self.get(id).is_none_or(|g| g.gone)
+    }
+
+    /// Whether this very connection is in a room, or about to be.
+    pub(crate) fn is_in(&self, conn: &ConnRef, room: &RoomKey) -> bool {
+        self.get(&conn.id).is_some_and(|g| Arc::ptr_eq(&g.conn, conn) && g.rooms.contains_key(room))
     }
 
     /// Forgets a guest that has nothing here any more.
@@ -229,7 +276,7 @@ mod tests {
 
     #[test]
     fn a_guest_in_one_room_is_small() {
-        // A connection, a room's two names, and a few words: no table of its own.
-        assert!(size_of::<Guest>() <= 112, "{}", size_of::<Guest>());
+        // A connection, a room's name that all share who are in it, and a few words: no table of its own.
+        assert!(size_of::<Guest>() <= 96, "{}", size_of::<Guest>());
     }
 }

@@ -86,7 +86,7 @@ pub(crate) struct Forgot {
 impl Wish {
     /// So much waits for the connection already that a page has to wait, too.
     fn is_behind(&self) -> bool {
-        self.conn.outbound.queued_bytes() > JOIN_BEHIND
+        self.conn.way.waits_beyond(JOIN_BEHIND)
     }
 }
 
@@ -125,7 +125,7 @@ impl Shard {
     fn may_read(&self, wish: &Wish) -> Result<(RoomAt, Reader), No> {
         let conn = &wish.conn;
         // Another token may have come while the request waited behind others.
-        if !conn.grants.read().allows(Right::History, &wish.room.room, conn.user.as_ref()) {
+        if !conn.grants.lock().allows(Right::History, &wish.room.room, conn.user.as_ref()) {
             return Err(No::new(Code::Forbidden, "the new token doesn't allow that in this room"));
         }
         let kept = self.kept(&wish.room)?;
@@ -158,7 +158,7 @@ impl Shard {
         while let Some((offset, ts, publication)) = entries.next() {
             let msg = line(wish, *offset, *ts, publication);
             self.core.push(conn, &finished(conn.format, &ServerFrame::Msg(msg)));
-            if conn.outbound.queued_bytes() > PAGE_BEHIND && entries.peek().is_some() {
+            if conn.way.waits_beyond(PAGE_BEHIND) && entries.peek().is_some() {
                 more = true;
                 break;
             }
@@ -378,7 +378,7 @@ mod tests {
         let (mut shard, _) = scene::shard();
         let (conn, (mut client, mut its_task)) = scene::connection().await;
         paged(&mut shard, &conn, Instant::now(), Ok(page(40, 60_000)));
-        assert!(conn.outbound.queued_bytes() < PAGE_BEHIND + 70_000);
+        assert!(conn.way.queued_bytes() < PAGE_BEHIND + 70_000);
         shard.core.flush();
         let reader = tokio::spawn(async move {
             let mut lines = 0;
@@ -405,12 +405,12 @@ mod tests {
         let mut shard = durable();
         let (conn, _held) = scene::connection().await;
         let filler = ringway_edge::Frame::text(&[b'x'; 300_000]);
-        conn.outbound.push_for(&filler, ringway_edge::Due::Later);
+        conn.way.push_for(&filler, ringway_edge::Due::Later);
         paged(&mut shard, &conn, Instant::now() + FAR, Ok(page(1, 1)));
         // No store can be reached here, so its second look ends it.
         assert_eq!(shard.core.done.len(), 1);
         shard.settle();
-        let queued = conn.outbound.queued_bytes();
+        let queued = conn.way.queued_bytes();
         assert!(queued > 300_000 && queued < 300_500, "refused, and no line sent: {queued}");
     }
 

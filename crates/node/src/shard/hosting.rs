@@ -107,7 +107,7 @@ impl Shard {
             let (machine, mut around) = hosted.with(&mut self.core, &key);
             let idle = machine.idle(&mut around);
             let change = hosted.change();
-            if idle && hosted.waiting.is_empty() && !matches!(hosted.listening, Listening::Soon) {
+            if idle && hosted.is_awaited_by_nobody() {
                 self.rooms.note(&key, change);
                 self.forget(&key);
                 continue;

@@ -11,7 +11,7 @@
 //! | what | is flushed |
 //! |---|---|
 //! | answers, gaps, publications of rooms with few members | at the end of the pass |
-//! | publications of rooms with many members | in turns, between passes, with the help of other threads (`crowd`) |
+//! | publications of rooms with many members | in turns, between passes, with the help of other threads ([`ringway_edge::Crowd`]) |
 //! | publications of classes with a `flush_window` | when the window is over that began with the first that waits |
 //!
 //! A flush writes all that waits for that socket, so what is urgent takes along what isn't.
@@ -27,12 +27,13 @@
 //! | `elsewhere` | what other nodes say and ask |
 //! | `configured` | rooms go by a new configuration |
 //! | `feed` | what may be left out of a room's publications for a member that is behind |
+//! | `relayed` | what links are told of a room, for members whose sockets gateways hold |
 //! | `shed` | rooms made lighter, where memory runs short or very many are empty |
 //! | `survey` | how busy rooms are, and what they are placed by |
 //! | `counting` | how many are in a room (`tally`: over all nodes) |
 //! | `around` | what a room's decisions become: frames, messages, questions, timers |
 //! | `quotas` | what a room's class limits, at its owner |
-//! | `core`, `crowd` | what was pushed is flushed |
+//! | `core` | what was pushed is flushed |
 
 mod answers;
 mod around;
@@ -41,7 +42,6 @@ mod command;
 mod configured;
 mod core;
 mod counting;
-mod crowd;
 mod durable;
 mod elsewhere;
 mod feed;
@@ -52,6 +52,7 @@ mod keeping;
 mod machine;
 mod questions;
 mod quotas;
+mod relayed;
 mod rooms;
 #[cfg(test)]
 mod scene;
@@ -69,7 +70,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::answers::No;
-pub(crate) use self::command::{Command, Join, Lighten, Op, RoomKey, Shed, Weighed};
+pub(crate) use self::command::{Command, Join, Lighten, Op, Rejoin, RoomKey, Shed, Weighed};
 pub(crate) use self::core::Shared;
 use self::core::{Core, SWEEP_EVERY, TALLY_EVERY, Wake};
 pub(crate) use self::keeping::Keeping;
@@ -185,7 +186,7 @@ impl Shard {
     fn carry_out(&mut self, command: Command) {
         match command {
             Command::Client { conn, room, op } => self.client(&conn, &room, op),
-            Command::Gone(conn) => self.gone(&conn),
+            Command::Gone(conn, last_word) => self.gone(&conn, last_word),
             Command::Regranted(conn, grants) => self.regranted(&conn, &grants),
             Command::Asked(room, asked) => self.asked(&room, asked),
             Command::Answered { room, ask, result } => self.answered(&room, ask, result),
@@ -238,8 +239,7 @@ impl Shard {
                     self.in_durable(&room, |durable, around| durable.timer(around, timer));
                 }
                 Wake::Join { conn, room, since, last, until } => {
-                    if self.core.guests.get_mut(&conn.id).is_some_and(|guest| guest.rooms.contains_key(&room))
-                    {
+                    if self.core.guests.is_in(&conn, &room) {
                         self.enter_listened_room(&conn, &room, since, last, until);
                     }
                 }
@@ -280,11 +280,36 @@ mod tests {
         let room = scene::room("a");
         assert!(matches!(shard.core.guests.enter(&conn, &room, Op::Leave { id: None }), Entry::Now(_)));
         let membership = Membership { by_server: false, moved: false, answer: None };
-        shard.core.guests.get_mut(&conn.id).unwrap().rooms.insert(room.clone(), membership);
+        shard.core.guests.get_mut(&conn.id).unwrap().rooms.insert(&Arc::new(room.clone()), membership);
         let until = Instant::now();
         shard.core.timers.add(until, Wake::Join { conn, room: room.clone(), since: None, last: None, until });
         shard.wake_due();
         let hosted = shard.rooms.get(&room).unwrap();
         assert_eq!((hosted.waiting.len(), hosted.machine.members()), (1, 0));
+    }
+
+    #[tokio::test]
+    async fn a_room_that_a_join_waits_for_is_not_forgotten_though_very_many_are_empty() {
+        let (mut shard, _) = scene::shard();
+        let (conn, _held) = scene::connection().await;
+        let room = scene::room("a");
+        shard.client(&conn, &scene::room("b"), join());
+        // It is behind, so that its join waits.
+        let filler = ringway_edge::Frame::text(&[b'x'; 300_000]);
+        conn.way.push_for(&filler, ringway_edge::Due::Later);
+        shard.client(&conn, &room, join());
+        scene::until(&mut shard, |shard| {
+            let hosted = shard.rooms.get(&room).unwrap();
+            hosted.listening.is_yes() && hosted.waiting.is_empty()
+        })
+        .await;
+        assert_eq!(shard.rooms.get(&room).unwrap().machine.members(), 0, "it waits");
+        shard.forget_empty(10);
+        shard.sweep();
+        assert_eq!(shard.rooms.get(&room).map(|hosted| hosted.sockets), Some(1));
+    }
+
+    fn join() -> Op {
+        Op::Join(Join { id: None, since: None, last: None, by_server: false, span: None })
     }
 }

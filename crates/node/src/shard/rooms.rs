@@ -14,6 +14,7 @@ use super::core::Core;
 use super::feed::{self, RoomFeed};
 use super::machine::{KeptIn, Machine};
 use super::quotas::Quotas;
+use super::relayed::Relayed;
 use super::signals::Lately;
 use super::survey::Pace;
 use crate::conn::ConnRef;
@@ -48,6 +49,12 @@ pub(crate) struct Hosted {
     policy: Option<Policy>,
     /// Whose publications those of the present epoch are; made when one may have to be left out.
     feed: Option<Arc<RoomFeed>>,
+    /// How many members have sockets here, those among them whose join isn't answered.
+    pub(super) sockets: u32,
+    /// Its name, as all share who are in it; made when the first comes.
+    pub(super) name: Option<Arc<RoomKey>>,
+    /// Those behind links, where there are any.
+    pub(super) relayed: Option<Box<Relayed>>,
     pub(crate) machine: Machine,
     /// Where its publications are kept, if it is durable.
     pub(super) kept_in: Option<KeptIn>,
@@ -118,6 +125,9 @@ impl Hosted {
             kept_in,
             class,
             feed: None,
+            sockets: 0,
+            name: None,
+            relayed: None,
             signals: None,
             listening: Listening::No,
             waiting: Vec::new(),
@@ -135,7 +145,7 @@ impl Hosted {
             self.feed = None;
         }
         if policy == Some(Policy::Conflate) && self.policy != policy {
-            self.machine.connections().for_each(|conn| conn.outbound.keep_fresh());
+            self.machine.connections().for_each(|conn| conn.way.keep_fresh());
         }
         self.policy = policy;
         // Over how many nodes it is spread, its class says.
@@ -162,10 +172,25 @@ impl Hosted {
         core: &'a mut Core,
         key: &'a RoomKey,
     ) -> (&'a mut Machine, Around<'a>) {
-        let Hosted { slot, home, at_home, tenant, class, kept_in, policy, feed, machine, .. } = self;
+        let Hosted {
+            slot,
+            home,
+            at_home,
+            tenant,
+            class,
+            kept_in,
+            policy,
+            feed,
+            sockets,
+            relayed,
+            machine,
+            ..
+        } = self;
         let (slot, home, policy) = (*slot, *home, *policy);
         let kept_in = kept_in.as_ref();
-        (machine, Around { core, key, slot, home, at_home, tenant, class, kept_in, policy, feed })
+        let around =
+            Around { core, key, slot, home, at_home, tenant, class, kept_in, policy, feed, sockets, relayed };
+        (machine, around)
     }
 
     /// What the last call has changed.
@@ -198,7 +223,12 @@ impl Hosted {
 
     /// Nobody waits for anything of it.
     pub(crate) fn is_at_rest(&self) -> bool {
-        self.waiting.is_empty() && !matches!(self.listening, Listening::Soon) && self.machine.is_at_rest()
+        self.is_awaited_by_nobody() && self.machine.is_at_rest()
+    }
+
+    /// Whether no join waits for it. Who is behind waits beside it, and is counted already.
+    pub(super) fn is_awaited_by_nobody(&self) -> bool {
+        self.waiting.is_empty() && self.sockets == 0 && !matches!(self.listening, Listening::Soon)
     }
 }
 

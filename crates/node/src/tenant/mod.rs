@@ -2,7 +2,6 @@
 //!
 //! One value a tenant, shared by its connections and rooms; there while one of them is, or while it is configured.
 
-mod counts;
 mod usage;
 
 use std::collections::{HashMap, HashSet};
@@ -13,13 +12,15 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 use ringway_config::{Tenant, Tenants};
+use ringway_edge::{By, Ended};
 use ringway_protocol::{GroupId, PoolId, TenantId};
 use ringway_ring::{TENANTS_TOLD, TenantUse};
+use ringway_telemetry::slow::SlowEnd;
 use tokio::sync::Notify;
 
 use crate::placement::Placement;
 
-pub(crate) use counts::{CountsByTenant, Shown, TenantCounts, TenantLabel};
+pub(crate) use ringway_telemetry::slow::{CountsByTenant, Shown, TenantCounts, TenantLabel};
 pub(crate) use usage::{Claim, Full, Own, Place, Spent, TooMuch, Usage};
 
 /// A tenant as this node has it.
@@ -63,6 +64,16 @@ impl TenantHere {
     pub(crate) fn is_gone(&self) -> bool {
         self.gone.load(Ordering::Acquire)
     }
+
+    /// A connection has ended: whether for being slow is counted, nothing else.
+    pub(crate) fn count_end(&self, ended: Ended) {
+        match ended.by {
+            By::Slow => self.counts.closed(SlowEnd::full),
+            By::Stalled => self.counts.closed(SlowEnd::send_timeout),
+            By::Shed => self.counts.closed(SlowEnd::memory),
+            By::Peer | By::Us | By::Lost => {}
+        }
+    }
 }
 
 impl TenantsHere {
@@ -90,7 +101,7 @@ impl TenantsHere {
         Arc::new(TenantHere {
             id: tenant.id.clone(),
             group: tenant.group.clone(),
-            counts: self.counts.of(&tenant.id),
+            counts: self.counts.of(tenant.id.as_str()),
             usage: Usage::new(tenant.limits),
             gone: AtomicBool::new(false),
         })

@@ -10,10 +10,12 @@ use prometheus_client::registry::Registry;
 use ringway_auth::{Grants, Mode, Ticket, TicketKey};
 use ringway_backplane::Backplane;
 use ringway_backplane::memory::Hub;
+use ringway_backplane::message::{Direct, Publication};
 use ringway_config::Config;
 use ringway_node::{Configured, Node, NodeMetrics, NodeParts, NodeSettings};
 use ringway_protocol::RoomName;
 use ringway_protocol::codec::Format;
+use ringway_protocol::payload::Payload;
 use ringway_ring::Slot;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -21,8 +23,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
 /// For what should happen soon.
-const FAR: Duration = Duration::from_secs(30);
-const SECRET: &[u8] = b"the cluster's secret, long enough";
+pub(crate) const FAR: Duration = Duration::from_secs(30);
+pub(crate) const SECRET: &[u8] = b"the cluster's secret, long enough";
 /// The mask of everything a client sends.
 const MASK: [u8; 4] = [0x37, 0xFA, 0x21, 0x3D];
 
@@ -71,6 +73,33 @@ impl World {
     /// The first node.
     pub(crate) fn node(&self) -> &Here {
         &self.nodes[0]
+    }
+
+    /// Says something to a user of acme's, wherever it is.
+    pub(crate) async fn direct(&self, user: &str, word: u64) {
+        let data = serde_json::to_vec(&word).unwrap();
+        let publication = Publication {
+            ts: 1,
+            user: None,
+            event: None,
+            key: None,
+            mid: None,
+            trace: None,
+            data: Payload::from_json(&data).unwrap(),
+            conn: None,
+            session: None,
+            echo: true,
+            span: None,
+            signal: false,
+        };
+        let direct = Direct {
+            tenant: "acme".parse().unwrap(),
+            user: Some(user.parse().unwrap()),
+            publication: publication.into(),
+            traceparent: None,
+        };
+        let sender = self.hub.attach(&format!("sender-{word}-{user}"));
+        sender.publish_direct(&"shared".parse().unwrap(), &direct).unwrap();
     }
 
     /// A room of acme's that this node owns.

@@ -199,7 +199,7 @@ impl Surroundings<Sim> for Around<'_> {
         self.world.look(self.id);
     }
 
-    fn deliver<'a>(&mut self, entry: &Entry, epoch: Epoch, to: impl Iterator<Item = &'a SimConn>) {
+    fn deliver<'a>(&mut self, entry: &Entry, epoch: Epoch, _: bool, to: impl Iterator<Item = &'a SimConn>) {
         for conn in to {
             self.world.say(conn.0.1, Said::Msg(entry.clone(), epoch));
         }

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use super::*;
 use crate::placement::Placement;
 use crate::shard::command::Op;
-use crate::shard::scene::{connection, room, shard};
+use crate::shard::scene::{configure, connection, room, shard};
 
 const FAR: Duration = Duration::from_secs(30);
 
@@ -23,16 +23,6 @@ fn tenants(classes: &str) -> Tenants {
 
 fn class(more: &str) -> Tenants {
     tenants(&format!("[[classes]]\nrooms = \"**\"\n{more}\n"))
-}
-
-/// The shard's node is alone, and these are the tenants.
-fn configure(shard: &mut Shard, tenants: Tenants) {
-    let Placement { me, pool, .. } = &*shard.core.placement;
-    let mut membership = ringway_ring::Membership::new();
-    membership.heard(ringway_ring::Announcement::new(me.clone(), 1, pool.clone(), String::new()), 0);
-    let placement = Placement::new(me.clone(), pool.clone(), membership.view(), &tenants);
-    shard.configured(tenants, Arc::new(placement));
-    shard.settle();
 }
 
 fn publication(word: &str) -> Publication {

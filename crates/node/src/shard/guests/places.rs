@@ -1,20 +1,33 @@
 //! What one connection has in the rooms of a shard: whether it is a member, and what it wants of the room.
 //!
 //! Nearly all connections are in one room of a shard, or in none: that one lies in place, and only with the second
-//! there is a table.
+//! there is a table. Where a connection is in very many rooms, nearly all of them are rooms that it joined, and about which
+//! nothing is under way: of each of those there is one word.
 
 use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+
+use hashbrown::HashTable;
 
 use super::{Membership, Op, RoomKey};
 
 /// The rooms that a connection has something of.
 #[derive(Debug, Default)]
 pub(crate) struct Places {
-    first: Option<(RoomKey, Place)>,
+    first: Option<(Arc<RoomKey>, Place)>,
     /// All but the first. Made when there is a second; never empty.
     // Boxed, since nearly no connection has it.
-    #[allow(clippy::box_collection)]
-    more: Option<Box<HashMap<RoomKey, Place>>>,
+    more: Option<Box<More>>,
+}
+
+#[derive(Debug, Default)]
+struct More {
+    /// Rooms that it is simply a member of. Found by their names' hashes, which no entry repeats.
+    plain: HashTable<Arc<RoomKey>>,
+    /// Rooms of which there is more to say, or of which something is under way; of those that are plain only this.
+    places: HashMap<Arc<RoomKey>, Place>,
+    hasher: RandomState,
 }
 
 #[derive(Debug, Default)]
@@ -42,29 +55,100 @@ impl Place {
     }
 }
 
+impl Membership {
+    /// It was joined by its client, and that was answered.
+    fn is_plain(&self) -> bool {
+        !self.by_server && !self.moved && self.answer.is_none()
+    }
+
+    fn plain() -> Self {
+        Membership { by_server: false, moved: false, answer: None }
+    }
+}
+
+impl More {
+    fn is_plain(&self, room: &RoomKey) -> bool {
+        self.plain.find(self.hasher.hash_one(room), |plain| **plain == *room).is_some()
+    }
+
+    /// The room's name, if it was simply a member of that; it isn't any more.
+    fn take_plain(&mut self, room: &RoomKey) -> Option<Arc<RoomKey>> {
+        let found = self.plain.find_entry(self.hasher.hash_one(room), |plain| **plain == *room).ok()?;
+        Some(found.remove().0)
+    }
+
+    fn put_plain(&mut self, room: Arc<RoomKey>) {
+        let hasher = &self.hasher;
+        self.plain.insert_unique(hasher.hash_one(&*room), room, |plain| hasher.hash_one(&**plain));
+    }
+
+    /// Of a room about which nothing is under way only what must be is kept.
+    fn tidy(&mut self, room: &RoomKey) {
+        let Some(place) = self.places.get(room).filter(|place| !place.lane.busy) else { return };
+        let is_plain = place.membership.as_ref().map(Membership::is_plain);
+        if is_plain == Some(false) {
+            return;
+        }
+        if let Some((shared, _)) = self.places.remove_entry(room)
+            && is_plain.is_some()
+        {
+            self.put_plain(shared);
+        }
+        if self.places.is_empty() {
+            self.places = HashMap::new();
+        }
+    }
+}
+
 impl Places {
     /// The connection's standing in a room that it is in, or about to be.
     pub(crate) fn get_mut(&mut self, room: &RoomKey) -> Option<&mut Membership> {
+        if let Some(more) = &mut self.more
+            && let Some(shared) = more.take_plain(room)
+        {
+            let place = more.places.entry(shared).or_default();
+            place.membership = Some(Membership::plain());
+        }
         self.find(room)?.membership.as_mut()
+    }
+
+    /// Whether it is to be told where it is now, since another room took the place of the one that it joined. Then it
+    /// isn't any more.
+    pub(crate) fn take_moved(&mut self, room: &RoomKey) -> bool {
+        let membership = self.find(room).and_then(|place| place.membership.as_mut());
+        membership.is_some_and(|membership| std::mem::take(&mut membership.moved))
     }
 
     pub(crate) fn contains_key(&self, room: &RoomKey) -> bool {
         let place = match &self.first {
-            Some((first, place)) if first == room => Some(place),
-            _ => self.more.as_ref().and_then(|more| more.get(room)),
+            Some((first, place)) if **first == *room => Some(place),
+            _ => self.more.as_ref().and_then(|more| more.places.get(room)),
         };
         place.is_some_and(|place| place.membership.is_some())
+            || self.more.as_ref().is_some_and(|more| more.is_plain(room))
     }
 
-    pub(crate) fn insert(&mut self, room: RoomKey, membership: Membership) {
-        match self.find(&room) {
-            Some(place) => place.membership = Some(membership),
-            None => self.make(room, Place { membership: Some(membership), lane: Lane::default() }),
+    /// It is in a room from now on, or about to be. `shared`: the room's name, as all share who are in it.
+    pub(crate) fn insert(&mut self, shared: &Arc<RoomKey>, membership: Membership) {
+        if self.find(shared).is_none() {
+            self.make(shared.clone(), Place::default());
+        }
+        match &mut self.first {
+            Some((first, place)) if *first == *shared => {
+                place.membership = Some(membership);
+                *first = shared.clone();
+            }
+            _ => {
+                let more = self.more.get_or_insert_default();
+                let place = more.places.remove(&**shared).unwrap_or_default();
+                more.places.insert(shared.clone(), Place { membership: Some(membership), ..place });
+            }
         }
     }
 
     pub(crate) fn remove(&mut self, room: &RoomKey) -> Option<Membership> {
-        let membership = self.find(room)?.membership.take();
+        let plain = self.more.as_mut().and_then(|more| more.take_plain(room)).map(|_| Membership::plain());
+        let membership = plain.or_else(|| self.find(room)?.membership.take());
         self.tidy(room);
         membership
     }
@@ -72,8 +156,9 @@ impl Places {
     /// The rooms that it is in.
     pub(crate) fn keys(&self) -> impl Iterator<Item = &RoomKey> {
         let first = self.first.iter().map(|(room, place)| (room, place));
-        let all = first.chain(self.more.iter().flat_map(|more| more.iter()));
-        all.filter(|(_, place)| place.membership.is_some()).map(|(room, _)| room)
+        let all = first.chain(self.more.iter().flat_map(|more| more.places.iter()));
+        let all = all.filter(|(_, place)| place.membership.is_some()).map(|(room, _)| &**room);
+        all.chain(self.more.iter().flat_map(|more| more.plain.iter().map(|plain| &**plain)))
     }
 
     pub(crate) fn take_memberships(&mut self) -> Vec<(RoomKey, Membership)> {
@@ -84,7 +169,7 @@ impl Places {
     /// The lane of a room, whether anything is under way or not: the caller makes it busy.
     pub(crate) fn lane(&mut self, room: &RoomKey) -> &mut Lane {
         if self.find(room).is_none() {
-            self.make(room.clone(), Place::default());
+            self.make(Arc::new(room.clone()), Place::default());
         }
         &mut self.find(room).expect("a room's place, made where there was none").lane
     }
@@ -103,7 +188,7 @@ impl Places {
 
     pub(crate) fn lanes_that_wait(&mut self) -> impl Iterator<Item = &mut VecDeque<Op>> {
         let first = self.first.iter_mut().map(|(_, place)| place);
-        let all = first.chain(self.more.iter_mut().flat_map(|more| more.values_mut()));
+        let all = first.chain(self.more.iter_mut().flat_map(|more| more.places.values_mut()));
         all.filter_map(|place| place.lane.waiting.as_deref_mut())
     }
 
@@ -114,33 +199,32 @@ impl Places {
 
     fn find(&mut self, room: &RoomKey) -> Option<&mut Place> {
         match &mut self.first {
-            Some((first, place)) if first == room => Some(place),
-            _ => self.more.as_mut()?.get_mut(room),
+            Some((first, place)) if **first == *room => Some(place),
+            _ => self.more.as_mut()?.places.get_mut(room),
         }
     }
 
     /// A place for a room that has none.
-    fn make(&mut self, room: RoomKey, place: Place) {
-        if self.first.is_none() {
+    fn make(&mut self, room: Arc<RoomKey>, place: Place) {
+        let is_plain = self.more.as_ref().is_some_and(|more| more.is_plain(&room));
+        if self.first.is_none() && !is_plain {
             self.first = Some((room, place));
         } else {
-            self.more.get_or_insert_default().insert(room, place);
+            self.more.get_or_insert_default().places.insert(room, place);
         }
     }
 
     fn tidy(&mut self, room: &RoomKey) {
         match &self.first {
-            Some((first, place)) if first == room => {
+            Some((first, place)) if **first == *room => {
                 if place.is_unused() {
                     self.first = None;
                 }
             }
             _ => {
                 let Some(more) = &mut self.more else { return };
-                if more.get(room).is_some_and(Place::is_unused) {
-                    more.remove(room);
-                }
-                if more.is_empty() {
+                more.tidy(room);
+                if more.places.is_empty() && more.plain.is_empty() {
                     self.more = None;
                 }
             }
@@ -152,8 +236,8 @@ impl Places {
 mod tests {
     use super::*;
 
-    fn room(name: &str) -> RoomKey {
-        RoomKey { tenant: "acme".parse().unwrap(), room: name.parse().unwrap() }
+    fn room(name: &str) -> Arc<RoomKey> {
+        Arc::new(RoomKey { tenant: "acme".parse().unwrap(), room: name.parse().unwrap() })
     }
 
     fn member() -> Membership {
@@ -173,18 +257,18 @@ mod tests {
             let mut places = Places::default();
             for name in all {
                 assert!(!places.contains_key(&room(name)));
-                places.insert(room(name), member());
+                places.insert(&room(name), member());
                 assert!(places.get_mut(&room(name)).is_some());
             }
             assert_eq!(names(&places), all);
             assert!(places.remove(&room(gone_first)).is_some());
             assert!(places.remove(&room(gone_first)).is_none());
-            places.insert(room("d"), member());
+            places.insert(&room("d"), member());
             let mut left: Vec<_> = all.into_iter().filter(|name| *name != gone_first).collect();
             left.push("d");
             assert_eq!(names(&places), left);
             // Whoever lies in the table isn't made anew in place.
-            places.insert(room("c"), member());
+            places.insert(&room("c"), member());
             assert_eq!(names(&places).len(), 3 + usize::from(gone_first == "c"));
             assert_eq!(places.take_memberships().len(), 3 + usize::from(gone_first == "c"));
             assert!(places.is_unused());
@@ -196,10 +280,10 @@ mod tests {
         let mut places = Places::default();
         places.lane(&room("a")).busy = true;
         assert!(!places.contains_key(&room("a")) && names(&places).is_empty());
-        places.insert(room("a"), member());
+        places.insert(&room("a"), member());
         places.remove(&room("a"));
         assert!(places.lane_if_busy(&room("a")).is_some());
-        places.insert(room("a"), member());
+        places.insert(&room("a"), member());
         places.end_lane(&room("a"));
         assert!(places.lane_if_busy(&room("a")).is_none() && places.contains_key(&room("a")));
         places.remove(&room("a"));
@@ -210,11 +294,47 @@ mod tests {
     #[test]
     fn only_a_second_room_needs_a_table() {
         let mut places = Places::default();
-        places.insert(room("a"), member());
+        places.insert(&room("a"), member());
         assert!(places.more.is_none());
-        places.insert(room("b"), member());
+        places.insert(&room("b"), member());
         assert!(places.more.is_some());
         places.remove(&room("b"));
         assert!(places.more.is_none());
+    }
+
+    #[test]
+    fn of_a_room_that_was_joined_there_is_one_word_while_nothing_is_under_way() {
+        let mut places = Places::default();
+        let all = ["a", "b", "c"].map(room);
+        for room in &all {
+            places.lane(room).busy = true;
+            places.insert(room, Membership::plain());
+            places.end_lane(room);
+        }
+        let counts = |places: &Places| places.more.as_ref().map(|more| (more.plain.len(), more.places.len()));
+        assert_eq!((counts(&places), names(&places).len()), (Some((2, 0)), 3));
+        // Something is asked about one.
+        places.lane(&all[2]).busy = true;
+        assert!(places.contains_key(&all[2]) && places.lane_if_busy(&all[2]).is_some());
+        assert_eq!((counts(&places), names(&places).len()), (Some((2, 1)), 3));
+        places.end_lane(&all[2]);
+        assert_eq!(counts(&places), Some((2, 0)));
+        // There is more to say of one, for a while.
+        assert!(!places.take_moved(&all[1]));
+        places.get_mut(&all[1]).unwrap().moved = true;
+        assert_eq!((counts(&places), names(&places).len()), (Some((1, 1)), 3));
+        places.lane(&all[1]).busy = true;
+        assert!(places.take_moved(&all[1]));
+        places.end_lane(&all[1]);
+        assert_eq!(counts(&places), Some((2, 0)));
+        // One is left while something of it is under way; the first goes, and nobody takes its place.
+        places.lane(&all[1]).busy = true;
+        assert!(places.remove(&all[1]).is_some() && places.remove(&all[1]).is_none());
+        assert!(places.remove(&all[0]).is_some());
+        places.end_lane(&all[1]);
+        places.lane(&all[2]).busy = true;
+        assert_eq!(names(&places), ["c"]);
+        places.end_lane(&all[2]);
+        assert!(places.remove(&all[2]).is_some() && places.is_unused());
     }
 }

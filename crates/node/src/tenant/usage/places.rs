@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ringway_protocol::name::UserId;
 
+use super::Usage;
 use super::users::UserHere;
 use crate::tenant::TenantHere;
 
@@ -39,10 +40,7 @@ impl Place {
         let usage = &tenant.usage;
         let limits = usage.limits();
         let limited = limits.user;
-        let user = user.filter(|_| {
-            limited.connections.is_some() || limited.publish.is_some() || limited.bytes.is_some()
-        });
-        let user = user.map(|id| usage.users.get(id));
+        let user = usage.limited_user(user);
         if let Some(user) = &user {
             take(&user.connections, 0, limited.connections)
                 .map_err(|retry| Full { whose: "this user has as many connections as it may", retry })?;
@@ -54,6 +52,16 @@ impl Place {
             return Err(Full { whose: "the tenant has as many connections as it may", retry });
         }
         Ok(Place { tenant: tenant.clone(), user })
+    }
+
+    /// The place of a connection that had one on another node until now, whatever the limits are.
+    pub(crate) fn again(tenant: &Arc<TenantHere>, user: Option<&UserId>) -> Place {
+        let user = tenant.usage.limited_user(user);
+        tenant.usage.connections.fetch_add(1, Ordering::Relaxed);
+        if let Some(user) = &user {
+            user.connections.fetch_add(1, Ordering::Relaxed);
+        }
+        Place { tenant: tenant.clone(), user }
     }
 
     pub(crate) fn tenant(&self) -> &Arc<TenantHere> {
@@ -71,6 +79,17 @@ impl Drop for Place {
         if let Some(user) = &self.user {
             user.connections.fetch_sub(1, Ordering::Relaxed);
         }
+    }
+}
+
+impl Usage {
+    /// The user, where users have limits.
+    pub(crate) fn limited_user(&self, user: Option<&UserId>) -> Option<Arc<UserHere>> {
+        let limited = self.limits().user;
+        let user = user.filter(|_| {
+            limited.connections.is_some() || limited.publish.is_some() || limited.bytes.is_some()
+        });
+        user.map(|id| self.users.get(id))
     }
 }
 

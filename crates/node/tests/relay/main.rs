@@ -1,0 +1,11 @@
+//! A node, and a gateway of the test's own that holds the sockets of its clients: what is said on the link between them.
+#![allow(clippy::unwrap_used)]
+
+mod faults;
+mod gateway;
+mod hostile;
+mod life;
+mod moving;
+mod rights;
+#[path = "../world/mod.rs"]
+mod world;
