@@ -13,8 +13,8 @@ use ringway_auth::{
     Alg, ApiKey, ApiKeyError, ApiKeySpec, ApiKeys, Identity, KeyError, KeySpec, Right, TokenKeys,
     looks_like_api_key, peek_tenant,
 };
-use ringway_config::{Algorithm, Auth, Tenant, Tenants};
-use ringway_protocol::{Code, RoomName, TenantId, UserId};
+use ringway_config::{Algorithm, Auth, ConnectionLimits, Tenant, Tenants};
+use ringway_protocol::{Code, GroupId, PoolId, RoomName, TenantId, UserId};
 
 use crate::accept::{Page, Problem, Query, tenant, user};
 
@@ -87,9 +87,24 @@ impl Directory {
         home.map_or(1, |room| self.tenants.class_of(room).spread_at_least())
     }
 
+    /// The groups of the tenants of a pool: in each of them its nodes are listened to.
+    pub(crate) fn groups_of(&self, pool: &PoolId) -> Vec<GroupId> {
+        self.tenants.groups_of(pool)
+    }
+
+    /// The tenant of that name.
+    pub(crate) fn tenant(&self, name: &TenantId) -> Option<Arc<Tenant>> {
+        self.tenants.get(name)
+    }
+
     /// Whether a room's publications are kept in a store.
     pub(crate) fn is_durable(&self, room: &RoomName) -> bool {
         self.tenants.class_of(room).store.is_some()
+    }
+
+    /// What each connection of a tenant may send; where there is no such tenant, there is no limit.
+    pub(crate) fn connection_limits(&self, tenant: &TenantId) -> ConnectionLimits {
+        self.tenants.get(tenant).map(|tenant| tenant.limits.connection).unwrap_or_default()
     }
 
     /// The client who shows this token; where authentication is off, whoever the query says. `now` is in seconds since

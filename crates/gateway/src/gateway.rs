@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use prometheus_client::registry::Registry;
 use ringway_backplane::Backplane;
+use ringway_config::ClientPath;
 use ringway_edge::{Frame, serve};
 use ringway_protocol::frame::{Goaway, ServerFrame};
 use ringway_protocol::{CloseCode, Format, encode_server};
@@ -23,6 +24,7 @@ use crate::accept;
 use crate::auth::Directory;
 use crate::limits::{Rates, TIDY};
 use crate::metrics::Metrics;
+use crate::relay::{self, LinkMetrics, Relay, RelayMetrics};
 use crate::route::Router;
 use crate::settings::{ExtraRoutes, GatewayParts, GatewaySettings};
 use crate::ticket::Tickets;
@@ -46,9 +48,11 @@ pub(crate) struct Gateway {
     pub(crate) extra: Option<ExtraRoutes>,
     pub(crate) backplane: Arc<dyn Backplane>,
     pub(crate) directory: watch::Receiver<Arc<Directory>>,
-    pub(crate) tickets: Tickets,
-    pub(crate) router: Router,
+    pub(crate) tickets: Arc<Tickets>,
+    pub(crate) router: Arc<Router>,
     pub(crate) tunnels: Arc<Tunnels>,
+    /// Where clients' bytes go by links.
+    pub(crate) relay: Option<Arc<Relay>>,
     pub(crate) metrics: Metrics,
     pub(crate) rates: Rates,
     pub(crate) handshakes: Semaphore,
@@ -68,7 +72,8 @@ impl Gateway {
     /// Whether it holds more than it may, the upgrade that asks included.
     pub(crate) fn is_full(&self) -> bool {
         let under_way = HANDSHAKES - self.handshakes.available_permits();
-        under_way + self.upgrades.len() + self.tunnels.count() > self.max_connections
+        let relayed = self.relay.as_ref().map_or(0, |relay| relay.count());
+        under_way + self.upgrades.len() + self.tunnels.count() + relayed > self.max_connections
     }
 
     pub(crate) fn directory(&self) -> Arc<Directory> {
@@ -98,22 +103,43 @@ impl GatewayHandle {
         parts: GatewayParts,
         registry: &mut Registry,
     ) -> io::Result<Self> {
-        let GatewaySettings { name, listen, token_in_query, max_connections, extra } = settings;
+        let GatewaySettings { name, listen, token_in_query, path, max_connections, buffers, extra } =
+            settings;
         let GatewayParts { backplane, view, directory, secret, local } = parts;
         let listener = serve::listen(listen)?;
         let local_addr = listener.local_addr()?;
         let http = serve::Settings::default();
         let metrics = Metrics::register(registry, Arc::clone(&http.shortages));
         let (end, stop, tasks) = (CancellationToken::new(), CancellationToken::new(), TaskTracker::new());
+        // A node of this process tells of its memory itself.
+        let budget = local.is_empty().then_some(buffers);
+        let relayed = RelayMetrics::register(registry, metrics.tunnels.connections(), budget);
+        let links = LinkMetrics::register(registry);
+        let tickets = Arc::new(Tickets::new(name.clone(), &secret));
+        let router = Arc::new(Router::new(view.clone(), local, metrics.clone(), stop.clone()));
+        let relay = (path == ClientPath::Relay).then(|| {
+            Relay::start(relay::Parts {
+                name: name.clone(),
+                router: Arc::clone(&router),
+                backplane: Arc::clone(&backplane),
+                tickets: Arc::clone(&tickets),
+                secret,
+                directory: directory.clone(),
+                buffers,
+                links,
+                metrics: relayed,
+            })
+        });
         let gateway = Arc::new(Gateway {
-            tickets: Tickets::new(name.clone(), &secret),
+            tickets,
             name,
             token_in_query,
             max_connections,
             extra,
             backplane,
             directory,
-            router: Router::new(view.clone(), local, metrics.clone(), stop.clone()),
+            router,
+            relay,
             tunnels: Tunnels::new(last_words(), metrics.tunnels.clone()),
             metrics,
             rates: Rates::default(),
@@ -162,8 +188,14 @@ impl GatewayHandle {
         gateway.requests.close();
         // Who was just answered gets a tunnel, and is told like the others.
         let _: Result<(), _> = timeout(LAST_UPGRADES, gateway.upgrades.wait()).await;
-        if timeout_at(deadline - LAST_ANSWERS, gateway.tunnels.close()).await.is_err() {
-            tracing::warn!("some tunnels did not end in time");
+        let relayed = async {
+            if let Some(relay) = &gateway.relay {
+                relay.close_clients().await;
+            }
+        };
+        let ended = async { tokio::join!(gateway.tunnels.close(), relayed) };
+        if timeout_at(deadline - LAST_ANSWERS, ended).await.is_err() {
+            tracing::warn!("some connections did not end in time");
         }
         if timeout_at(deadline - LAST_ANSWERS, gateway.requests.wait()).await.is_err() {
             tracing::warn!("some requests were not answered in time");
@@ -172,6 +204,9 @@ impl GatewayHandle {
         tasks.close();
         // Connections without a request wait for nothing.
         let _: Result<(), _> = timeout(LAST_ANSWERS, tasks.wait()).await;
+        if let Some(relay) = &gateway.relay {
+            relay.close_links().await;
+        }
         gateway.router.close().await;
     }
 }
@@ -183,6 +218,9 @@ async fn tidy(gateway: Arc<Gateway>) {
     loop {
         ticks.tick().await;
         gateway.rates.tidy();
+        if let Some(relay) = &gateway.relay {
+            relay.tidy(&gateway.directory());
+        }
     }
 }
 

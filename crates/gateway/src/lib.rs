@@ -1,11 +1,11 @@
 //! The gateway: clients come in here, and from here they reach the node that owns their room.
 //!
 //! The way of a client: `accept` reads the request and refuses what is malformed → `auth` says who it is → `ticket`
-//! writes that down for a node → `route` finds the node that takes it → `tunnel` moves bytes. Beside it `api` answers
-//! the public HTTP calls. Refuses: rooms, frames and sockets' queues, which are the node's and the edge's; what a
+//! writes that down for a node → `route` finds the node that takes it → `tunnel` moves bytes, or `relay` holds the socket
+//! and speaks to nodes for it. Beside it `api` answers the public HTTP calls. Refuses: rooms, which are the nodes'; what a
 //! publication means; the admin port, which is the process's.
 //!
-//! A gateway keeps nothing that another couldn't know: any gateway can be ended, and its clients come back through
+//! A gateway keeps nothing that another couldn't learn: any gateway can be ended, and its clients come back through
 //! another one.
 
 mod accept;
@@ -15,6 +15,7 @@ mod clock;
 mod gateway;
 mod limits;
 mod metrics;
+mod relay;
 mod route;
 mod settings;
 mod ticket;

@@ -36,6 +36,7 @@ pub(crate) struct Metrics {
 #[derive(Clone, Debug)]
 struct Taken {
     tunnel: Counter,
+    relay: Counter,
     local: Counter,
     attempt: Counter,
     switching: Counter,
@@ -55,6 +56,7 @@ impl Metrics {
             handshakes: Gauge::default(),
             taken: Taken {
                 tunnel: of(&upgrades, "tunnel"),
+                relay: of(&upgrades, "relay"),
                 local: of(&upgrades, "local"),
                 attempt: of(&attempts, "ok"),
                 switching: requests.get_or_create_owned(&request_labels("/v1/ws", "1xx")),
@@ -65,7 +67,7 @@ impl Metrics {
         };
         registry.register(
             "upgrades",
-            "Upgrades by outcome: `tunnel`, `local` (handed to a node of this process), or the code of the refusal",
+            "Upgrades by outcome: `tunnel`, `relay`, `local` (handed to a node of this process), or the code of the refusal",
             metrics.upgrades.clone(),
         );
         registry.register(
@@ -87,6 +89,11 @@ impl Metrics {
     /// An upgrade that went to a node over the network.
     pub(crate) fn tunnelled(&self) {
         self.taken.tunnel.inc();
+    }
+
+    /// An upgrade whose socket stays here, for a node over the network.
+    pub(crate) fn relayed(&self) {
+        self.taken.relay.inc();
     }
 
     /// An upgrade that went to a node of this process.
@@ -226,7 +233,8 @@ impl TunnelMetrics {
             to_client: bytes.get_or_create_owned(&[("direction", "to_client".to_owned())]),
             ended: Family::default(),
         };
-        registry.register("connections", "Connections in tunnels", metrics.connections.clone());
+        let help = "Connections in tunnels, and those whose sockets this gateway holds itself";
+        registry.register("connections", help, metrics.connections.clone());
         registry.register_with_unit("tunnel", "Bytes moved in tunnels, by direction", Unit::Bytes, bytes);
         registry.register("tunnels_ended", "Tunnels that ended, by what ended them", metrics.ended.clone());
         metrics
@@ -242,6 +250,11 @@ impl TunnelMetrics {
         if bytes > 0 {
             self.to_client.inc_by(bytes);
         }
+    }
+
+    /// All that the gateway holds, on whichever path.
+    pub(crate) fn connections(&self) -> Gauge {
+        self.connections.clone()
     }
 
     /// One more tunnel.

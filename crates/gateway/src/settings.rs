@@ -9,6 +9,7 @@ use futures_util::future::BoxFuture;
 use http::{Method, Response};
 use ringway_auth::Ticket;
 use ringway_backplane::Backplane;
+use ringway_config::ClientPath;
 use ringway_protocol::Code;
 use ringway_ring::{NodeId, View};
 use tokio::net::TcpStream;
@@ -26,8 +27,13 @@ pub struct GatewaySettings {
     pub listen: SocketAddr,
     /// Whether a token may stand in the URL (`?token=`), where proxies and logs see it.
     pub token_in_query: bool,
-    /// More tunnels than this, upgrades under way included, are refused. Each takes two descriptors.
+    /// How clients' bytes reach nodes of other processes.
+    pub path: ClientPath,
+    /// More connections than this, upgrades under way included, are refused. A tunnel takes two descriptors, a connection
+    /// on the relay's path one.
     pub max_connections: usize,
+    /// Bytes that frames under way may take before the slowest of the clients whose sockets are held here give way.
+    pub buffers: u64,
     /// What else it answers, at paths that aren't the API's, such as the page that `ringway dev` shows at `/`.
     pub extra: Option<ExtraRoutes>,
 }

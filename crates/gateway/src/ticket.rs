@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use ringway_auth::{Mode, SessionKey, TICKET_SECONDS, Ticket, TicketKey};
+use ringway_auth::{Mode, SessionKey, TICKET_SECONDS, Ticket, TicketError, TicketKey};
 use ringway_protocol::{ConnId, Format, SessionId};
 use ringway_ring::{KeyHash, NodeId};
 
@@ -63,6 +63,11 @@ impl Tickets {
         self.tickets.seal(ticket)
     }
 
+    /// A ticket that a node of this cluster sealed.
+    pub(crate) fn open(&self, sealed: &str) -> Result<Ticket, TicketError> {
+        self.tickets.open(sealed, now_s())
+    }
+
     fn session(&self, client: &Client, text: &str) -> Option<SessionId> {
         let token = self.sessions.open(text, now_s()).ok()?;
         let same = token.tenant == client.identity.tenant && token.user == client.identity.user;
@@ -79,7 +84,8 @@ pub(crate) fn key(ticket: &Ticket) -> KeyHash {
     }
 }
 
-fn new_connection() -> ConnId {
+/// An id that no connection has had.
+pub(crate) fn new_connection() -> ConnId {
     random().parse().expect("base64url of 16 bytes is an id")
 }
 

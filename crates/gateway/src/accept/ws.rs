@@ -57,6 +57,7 @@ pub(super) async fn answer(
         Ok((ticket, way)) => {
             match way {
                 Way::Tunnel(_) => gateway.metrics.tunnelled(),
+                Way::Relay(_) => gateway.metrics.relayed(),
                 Way::Local(_) => gateway.metrics.local(),
             }
             upgraded(&upgrade, hand_over(&gateway, request, ticket.format, way, span.clone()))
@@ -113,10 +114,12 @@ async fn take_place(
     gateway.rates.connect(tenant, identity.user.as_ref())?;
     limits::place(tenant, || gateway.router.view().connections_of(&tenant.id))?;
     let session = upgrade.session.as_deref();
-    let ticket = gateway.tickets.issue(client, parameters, session, (upgrade.format, Mode::Tunnel), peer);
+    let relay = gateway.relay.as_ref();
+    let mode = if relay.is_some() { Mode::Relay } else { Mode::Tunnel };
+    let ticket = gateway.tickets.issue(client, parameters, session, (upgrade.format, mode), peer);
     trace::admitted(span, &ticket);
     let spread = gateway.directory().spread(ticket.room.as_ref());
-    let way = gateway.router.find(&tenant.pool, spread, &ticket, &gateway.tickets).await?;
+    let way = gateway.router.find(&tenant.pool, spread, &ticket, &gateway.tickets, relay).await?;
     Ok((ticket, way))
 }
 
@@ -147,6 +150,7 @@ fn hand_over(
     Takeover::new(&mut request, move |client, from_client| {
         match way {
             Way::Local(place) => span.in_scope(|| place.take(client, from_client)),
+            Way::Relay(opening) => opening.take(client, &from_client),
             Way::Tunnel(hop) => {
                 let (node, from_node) = (hop.socket, hop.early);
                 tunnels.start(Ends { client, from_client, node, from_node, format });

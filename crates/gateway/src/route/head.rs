@@ -34,10 +34,19 @@ pub(crate) enum BadHead {
 /// What was asked for.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Expected<'a> {
-    /// The value that belongs to the key that was sent.
-    pub(crate) accept: &'a str,
-    /// The subprotocol that was offered.
-    pub(crate) subprotocol: &'a str,
+    /// The protocol that was asked for.
+    pub(crate) upgrade: &'static str,
+    /// Headers that only who understood the request has.
+    pub(crate) headers: &'a [Must<'a>],
+}
+
+/// A header that has to be there, once, with this value.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Must<'a> {
+    pub(crate) name: &'static str,
+    pub(crate) value: &'a str,
+    /// What is said of any other value.
+    pub(crate) wrong: &'static str,
 }
 
 /// Reads up to the end of the head; gives what came behind it.
@@ -77,14 +86,13 @@ fn check(read: &[u8], expected: Expected<'_>) -> Result<Option<usize>, BadHead> 
         return Err(BadHead::Wrong("it is not HTTP/1.1"));
     }
     let headers = &response.headers[..];
-    if only(headers, "sec-websocket-accept")? != Some(expected.accept) {
-        return Err(BadHead::Wrong("its Sec-WebSocket-Accept is not that of the key"));
+    if !has_token(headers, "upgrade", expected.upgrade) || !has_token(headers, "connection", "upgrade") {
+        return Err(BadHead::Wrong("it does not upgrade to the protocol that was asked for"));
     }
-    if !has_token(headers, "upgrade", "websocket") || !has_token(headers, "connection", "upgrade") {
-        return Err(BadHead::Wrong("it does not upgrade to websocket"));
-    }
-    if only(headers, "sec-websocket-protocol")? != Some(expected.subprotocol) {
-        return Err(BadHead::Wrong("its subprotocol is another"));
+    for must in expected.headers {
+        if only(headers, must.name)? != Some(must.value) {
+            return Err(BadHead::Wrong(must.wrong));
+        }
     }
     if values(headers, "sec-websocket-extensions").next().is_some() {
         return Err(BadHead::Wrong("it has extensions that were not offered"));
@@ -132,7 +140,17 @@ fn has_token(headers: &[httparse::Header<'_>], name: &str, token: &str) -> bool 
 mod tests {
     use super::*;
 
-    const EXPECTED: Expected<'_> = Expected { accept: "right", subprotocol: "ringway.v1.json" };
+    const EXPECTED: Expected<'_> = Expected {
+        upgrade: "websocket",
+        headers: &[
+            Must { name: "sec-websocket-accept", value: "right", wrong: "its accept is another" },
+            Must {
+                name: "sec-websocket-protocol",
+                value: "ringway.v1.json",
+                wrong: "its subprotocol is another",
+            },
+        ],
+    };
     const GOOD: &str = "HTTP/1.1 101 Switching Protocols\r\nupgrade: WebSocket\r\nConnection: keep-alive, Upgrade\r\n\
                         Sec-WebSocket-Accept: right\r\nSec-WebSocket-Protocol: ringway.v1.json\r\n\r\n";
 

@@ -16,7 +16,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::head::{self, BadHead, Expected};
+use super::head::{self, BadHead, Expected, Must};
 use crate::Refusal;
 
 /// For a name's look-up and the connection together. Just under a second: a lost SYN is sent again only after
@@ -101,9 +101,17 @@ impl HopError {
     }
 }
 
-/// A TCP connection to a node, within [`CONNECT`].
+/// A TCP connection to a node for one client, within [`CONNECT`].
 pub(crate) async fn connect(
     find: impl Future<Output = io::Result<Vec<SocketAddr>>>,
+) -> Result<TcpStream, HopError> {
+    connect_with(find, RECEIVED).await
+}
+
+/// A TCP connection to a node, within [`CONNECT`]. `received`: what the kernel may keep of the node's bytes.
+pub(crate) async fn connect_with(
+    find: impl Future<Output = io::Result<Vec<SocketAddr>>>,
+    received: usize,
 ) -> Result<TcpStream, HopError> {
     let connected = timeout(CONNECT, async { TcpStream::connect(find.await?.as_slice()).await }).await;
     let socket = match connected {
@@ -113,15 +121,15 @@ pub(crate) async fn connect(
         Ok(Ok(socket)) => socket,
     };
     // A socket that refuses these is about to fail anyway.
-    let _: io::Result<()> = tune(&socket);
+    let _: io::Result<()> = tune(&socket, received);
     Ok(socket)
 }
 
 /// Frames are small and wait for nothing, nor for long in buffers. And a node whose machine is gone sends no reset: without probes a tunnel to it
 /// would stand until its client loses patience.
-fn tune(socket: &TcpStream) -> io::Result<()> {
+fn tune(socket: &TcpStream, received: usize) -> io::Result<()> {
     socket.set_nodelay(true)?;
-    SockRef::from(socket).set_recv_buffer_size(RECEIVED)?;
+    SockRef::from(socket).set_recv_buffer_size(received)?;
     let probes = TcpKeepalive::new().with_time(PROBE_AFTER).with_interval(PROBE_EVERY).with_retries(PROBES);
     SockRef::from(socket).set_tcp_keepalive(&probes)
 }
@@ -156,8 +164,15 @@ pub(crate) async fn upgrade(mut socket: TcpStream, ask: Ask<'_>) -> Result<Hop, 
     let key = STANDARD.encode(rand::random::<[u8; 16]>());
     let accept = ringway_edge::upgrade::accept_key(&key);
     socket.write_all(request(ask, &key).as_bytes()).await.map_err(|error| HopError::Answer(error.into()))?;
-    let expected = Expected { accept: &accept, subprotocol: ask.subprotocol };
-    match head::read(&mut socket, expected).await {
+    let headers = [
+        Must {
+            name: "sec-websocket-accept",
+            value: &accept,
+            wrong: "its Sec-WebSocket-Accept is not that of the key",
+        },
+        Must { name: "sec-websocket-protocol", value: ask.subprotocol, wrong: "its subprotocol is another" },
+    ];
+    match head::read(&mut socket, Expected { upgrade: "websocket", headers: &headers }).await {
         Ok(early) => Ok(Hop { socket, early }),
         Err(BadHead::Status(status)) => Err(HopError::Refused(status)),
         Err(BadHead::Limited(refusal)) => Err(HopError::Limited(refusal)),

@@ -9,15 +9,17 @@
 mod address;
 mod head;
 mod hop;
+pub(crate) mod link;
 mod shunned;
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use ringway_auth::Ticket;
+use ringway_auth::{Mode, Ticket};
 use ringway_protocol::PoolId;
-use ringway_ring::{Announcement, NodeId, View};
+use ringway_ring::{Announcement, KeyHash, NodeId, View};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
@@ -30,6 +32,7 @@ use shunned::Shunned;
 use crate::accept::Problem;
 use crate::clock::now_s;
 use crate::metrics::Metrics;
+use crate::relay::{NotTaken, Opening, Relay};
 use crate::ticket::{Tickets, key};
 use crate::trace;
 use crate::{LocalNode, Place};
@@ -43,8 +46,22 @@ const LIMIT: Duration = Duration::from_secs(4);
 pub(crate) enum Way {
     /// Over the network.
     Tunnel(Hop),
+    /// Over a link: the socket stays here.
+    Relay(Opening),
     /// In this process.
     Local(Box<dyn Place>),
+}
+
+/// What a place is sought for: a connection, or a room that one is in.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sought<'a> {
+    /// Its tenant's nodes.
+    pub(crate) pool: &'a PoolId,
+    pub(crate) key: KeyHash,
+    /// Over how many nodes its class spreads it in any case.
+    pub(crate) spread: u8,
+    /// Whose, where it is spread.
+    pub(crate) session: &'a str,
 }
 
 /// Finds nodes for upgrades.
@@ -84,20 +101,23 @@ impl Router {
         spread: u8,
         ticket: &Ticket,
         tickets: &Tickets,
+        relay: Option<&Arc<Relay>>,
     ) -> Result<Way, Problem> {
         let view = self.view();
-        let nodes = self.candidates(&view, pool, spread, ticket);
+        let sought = Sought { pool, key: key(ticket), spread, session: ticket.session.as_str() };
+        let nodes = self.candidates(&view, sought);
         if nodes.is_empty() {
             return Err(Problem::unavailable("no node serves this tenant at the moment"));
         }
         let deadline = Instant::now() + LIMIT;
+        let mut opening = None;
         for node in nodes {
             if let Some(local) = self.local.iter().find(|local| *local.id() == node.id) {
                 if !local.accepts() {
                     self.metrics.attempt("refused");
                     continue;
                 }
-                let admitted = local.admit(ticket.clone());
+                let admitted = local.admit(Ticket { mode: Mode::Tunnel, ..ticket.clone() });
                 self.metrics.attempt(if admitted.is_ok() { "local" } else { "limited" });
                 return admitted.map(Way::Local).map_err(Problem::of_node);
             }
@@ -105,13 +125,21 @@ impl Router {
             if limit < hop::CONNECT {
                 break;
             }
-            let Some(attempt) =
-                self.stop.run_until_cancelled(self.attempt(node, limit, ticket, tickets)).await
-            else {
+            if let Some(relay) = relay {
+                opening.get_or_insert_with(|| Opening::new(relay, ticket));
+            }
+            let attempt = async {
+                match &opening {
+                    Some(opening) => self.attempt_by_link(node, limit, opening).await.map(|()| None),
+                    None => self.attempt(node, limit, ticket, tickets).await.map(Some),
+                }
+            };
+            let Some(attempt) = self.stop.run_until_cancelled(attempt).await else {
                 return Err(Problem::unavailable("this gateway stops"));
             };
             match attempt {
-                Ok(hop) => return Ok(Way::Tunnel(hop)),
+                Ok(Some(hop)) => return Ok(Way::Tunnel(hop)),
+                Ok(None) => return Ok(Way::Relay(opening.expect("a link was asked for it"))),
                 Err(HopError::Exhausted(_)) => break,
                 Err(HopError::Limited(refusal)) => return Err(Problem::of_node(refusal)),
                 Err(_) => {}
@@ -122,16 +150,10 @@ impl Router {
 
     /// At most [`TRIES`] nodes in the order in which to try them: its home, the room's other homes, the rest of the walk;
     /// those known to be unreachable last.
-    fn candidates<'a>(
-        &self,
-        view: &'a View,
-        pool: &PoolId,
-        spread: u8,
-        ticket: &Ticket,
-    ) -> Vec<&'a Announcement> {
+    pub(crate) fn candidates<'a>(&self, view: &'a View, sought: Sought<'_>) -> Vec<&'a Announcement> {
         let (mut good, mut bad) = (Vec::with_capacity(TRIES), Vec::new());
-        let key = key(ticket);
-        let homes = view.homes_of(pool, key, spread, ticket.session.as_str());
+        let Sought { pool, key, spread, session } = sought;
+        let homes = view.homes_of(pool, key, spread, session);
         let others = view.walk(pool, key.slot()).skip(homes.len());
         for node in homes.iter().copied().chain(others).filter_map(|node: &NodeId| view.node(node)) {
             if self.shunned.contains(node) {
@@ -173,6 +195,71 @@ impl Router {
         if let Err(error) = &outcome {
             span.record("error.type", error.label());
             self.note(node, error);
+        }
+        outcome
+    }
+
+    /// A link to a node, for a sealed link ticket.
+    pub(crate) async fn open_link(&self, node: &Announcement, ticket: &str) -> Result<Hop, HopError> {
+        link::open(self.addresses.of(&node.advertise), &node.advertise, ticket).await
+    }
+
+    /// A link couldn't be had: as for an upgrade.
+    pub(crate) fn note_link(&self, node: &Announcement, error: &HopError) {
+        self.note(node, error);
+    }
+
+    /// The node gives no sign of life: it is passed over until it does.
+    pub(crate) fn pass_over(&self, node: &Announcement) {
+        self.note(node, &HopError::Timeout);
+    }
+
+    /// Whether the node couldn't be reached when it was last tried.
+    pub(crate) fn is_passed_over(&self, node: &Announcement) -> bool {
+        self.shunned.contains(node)
+    }
+
+    /// Changes whenever [`is_passed_over`](Self::is_passed_over) may have.
+    pub(crate) fn passed_over(&self) -> watch::Receiver<()> {
+        self.shunned.changes()
+    }
+
+    /// Every view from now on.
+    pub(crate) fn views(&self) -> watch::Receiver<Arc<View>> {
+        self.view.clone()
+    }
+
+    async fn attempt_by_link(
+        &self,
+        node: &Announcement,
+        limit: Duration,
+        opening: &Opening,
+    ) -> Result<(), HopError> {
+        let span = trace::route(node);
+        let traceparent = ringway_telemetry::traceparent_of(&span);
+        let asked = async {
+            match opening.at(&node.id, limit, traceparent.clone()).await {
+                // A link that broke, and its node may be there: over the next link, once.
+                Err(NotTaken::Unreachable) if !self.shunned.contains(node) => {
+                    opening.at(&node.id, limit, traceparent).await
+                }
+                asked => asked,
+            }
+        };
+        let asked = asked.instrument(span.clone()).await;
+        let outcome = asked.map_err(|not| match not {
+            // Whoever made the link has noted it.
+            NotTaken::Unreachable => HopError::Unreachable(io::ErrorKind::NotConnected.into()),
+            NotTaken::Timeout => HopError::Timeout,
+            NotTaken::Refused => HopError::Refused(503),
+            NotTaken::Limited(refusal) => HopError::Limited(refusal),
+        });
+        self.metrics.attempt(outcome.as_ref().map_or_else(HopError::label, |()| "ok"));
+        if let Err(error) = &outcome {
+            span.record("error.type", error.label());
+            if matches!(error, HopError::Timeout) {
+                self.note(node, error);
+            }
         }
         outcome
     }

@@ -16,7 +16,11 @@ use tokio_util::task::TaskTracker;
 use super::address::Addresses;
 use super::hop;
 
-/// How long until a node is asked again.
+/// How long until a node is asked for the first time whether it is back; each time twice as long, up to [`PROBE`]: clients that
+/// have no other node wait for this.
+const FIRST_PROBE: Duration = Duration::from_millis(125);
+
+/// How long until it is asked again, at most.
 const PROBE: Duration = Duration::from_secs(1);
 
 /// A node in one of its lives, at one address.
@@ -38,6 +42,7 @@ pub(crate) struct Shunned {
     nodes: Mutex<HashMap<NodeId, Life>>,
     addresses: Arc<Addresses>,
     view: watch::Receiver<Arc<View>>,
+    changed: watch::Sender<()>,
     probes: TaskTracker,
     stop: CancellationToken,
 }
@@ -45,11 +50,23 @@ pub(crate) struct Shunned {
 impl Shunned {
     pub(crate) fn new(addresses: Arc<Addresses>, view: watch::Receiver<Arc<View>>) -> Arc<Self> {
         let (probes, stop) = (TaskTracker::new(), CancellationToken::new());
-        Arc::new(Self { nodes: Mutex::default(), addresses, view, probes, stop })
+        Arc::new(Self {
+            nodes: Mutex::default(),
+            addresses,
+            view,
+            changed: watch::Sender::new(()),
+            probes,
+            stop,
+        })
     }
 
     pub(crate) fn contains(&self, node: &Announcement) -> bool {
         self.nodes.lock().get(&node.id).is_some_and(|life| *life == Life::of(node))
+    }
+
+    /// Changes whenever a node is shunned, or not any more.
+    pub(crate) fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
     }
 
     /// The node couldn't be reached, or didn't answer: it is shunned until it answers, or comes with a new life.
@@ -58,6 +75,9 @@ impl Shunned {
         self.addresses.forget(&node.advertise);
         let life = Life::of(node);
         let before = self.nodes.lock().insert(node.id.clone(), life.clone());
+        if before.as_ref() != Some(&life) {
+            self.changed.send_replace(());
+        }
         // Its prober is at work already.
         if before.as_ref() == Some(&life) || self.stop.is_cancelled() {
             return false;
@@ -81,8 +101,10 @@ impl Shunned {
 
     /// Returns when the node answers, or is gone from the view in this life.
     async fn probe(&self, id: &NodeId, life: &Life) {
+        let mut pause = FIRST_PROBE;
         loop {
-            tokio::time::sleep(PROBE).await;
+            tokio::time::sleep(pause).await;
+            pause = PROBE.min(2 * pause);
             if self.view.borrow().node(id).map(Life::of).as_ref() != Some(life) {
                 return;
             }
@@ -98,6 +120,7 @@ impl Shunned {
         let mut nodes = self.nodes.lock();
         if nodes.get(id) == Some(life) {
             nodes.remove(id);
+            self.changed.send_replace(());
         }
     }
 }

@@ -1,8 +1,10 @@
 //! A gateway with everything around it played by the test: nodes, clients, the view.
 #![allow(dead_code, reason = "each test uses its part")]
 
+pub(crate) mod client;
 pub(crate) mod http;
 pub(crate) mod inbound;
+pub(crate) mod linked;
 pub(crate) mod node;
 
 use std::fmt::Display;
@@ -13,7 +15,7 @@ use prometheus_client::registry::Registry;
 use ringway_auth::{Claims, Grant, TicketKey, mint_hs256};
 use ringway_backplane::Backplane;
 use ringway_backplane::memory::Hub;
-use ringway_config::Config;
+use ringway_config::{ClientPath, Config};
 use ringway_gateway::{Directory, GatewayHandle, GatewayParts, GatewaySettings, LocalNode, Place, Refusal};
 use ringway_protocol::{Pattern, RoomName, TenantId};
 use ringway_ring::{Announcement, Membership, NodeId, Slot, View};
@@ -69,7 +71,9 @@ impl World {
             name: "gateway-1".parse().expect("a name"),
             listen: "127.0.0.1:0".parse().expect("an address"),
             token_in_query: false,
+            path: ClientPath::Tunnel,
             max_connections: usize::MAX,
+            buffers: u64::MAX,
             extra: None,
         };
         let mut parts = GatewayParts {
