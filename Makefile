@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run test e2e test-browser fmt lint lint-deny tools bench loadtest loadtest-slow loadtest-full loadtest-placement loadtest-durable simulate soak clean
+.PHONY: help run test e2e test-browser fmt lint lint-deny tools bench loadtest loadtest-slow loadtest-full loadtest-placement loadtest-durable loadtest-relay simulate soak clean
 
 NATS_LOG := $(CURDIR)/target/nats-tests.log
 
@@ -22,10 +22,15 @@ test: tools ## run every test but the browser's, against a real NATS server too
 
 # Those whose figures are looked at: one at a time, and what they print is shown at the end.
 CHANGING := durable:: placement:: rebalance:: hot:: disagreement:: reload::
+# What a test doesn't choose itself: each path in turn, or one (`make e2e PATHS=relay`); the relay's own tests with the relay.
+PATHS := tunnel relay
 
-e2e: tools ## the whole end-to-end suite, the long tests too; then tables of what clients notice while a cluster changes
-	cargo test --locked -p ringway --test e2e -- --include-ignored $(addprefix --skip ,$(CHANGING))
-	cargo test --locked -p ringway --test e2e -- --include-ignored --test-threads 1 --show-output $(CHANGING)
+e2e: tools ## the whole end-to-end suite over both paths, the long tests too; then tables of what clients notice while a cluster changes
+	for path in $(PATHS); do \
+	    echo "== over the $$path"; export RINGWAY_TEST_PATH=$$path; own=; [ $$path = relay ] || own="--skip relay::"; \
+	    cargo test --locked -p ringway --test e2e -- --include-ignored $$own $(addprefix --skip ,$(CHANGING)); \
+	    cargo test --locked -p ringway --test e2e -- --include-ignored --test-threads 1 --show-output $(CHANGING); \
+	done
 
 # Short: what matters to a change is a tenth or more. For figures to publish, run one alone and for longer:
 # cargo bench -p ringway-protocol --bench frames
@@ -36,9 +41,10 @@ bench: ## run the micro-benchmarks (a minute once built) and say what has change
 	cargo bench --quiet --locked --workspace --bench '*' -- --quiet $(BENCH_TIME)
 	@python3 benches/summary.py target/bench-started
 
-test-browser: ## drive the page in headless Chromium (CHROMIUM, or one on the PATH; Node.js and npm)
+test-browser: tools ## drive the page in headless Chromium (CHROMIUM, or one on the PATH; Node.js and npm)
 	cargo build --locked -p ringway
-	crates/cli/tests/browser/run.sh
+	NATS_SERVER=$$(cargo run --quiet --locked -p ringway-testkit --example tools | sed -n 's/^nats-server *//p') \
+	    crates/cli/tests/browser/run.sh
 
 fmt: ## format the code
 	cargo fmt --all
@@ -69,6 +75,10 @@ loadtest-placement: ## a room too big for one node, what crosses nodes, what a g
 loadtest-durable: ## durable rooms beside JetStream alone: publishing, resuming, a node's death, a million rooms; ten minutes
 	cargo build --release --locked -p ringway
 	cargo run --release --locked -p ringway-loadtest -- durable $(ARGS)
+
+loadtest-relay: ## a gateway that holds the sockets, beside the tunnel and nodes alone; nodes taken away; a quarter of an hour
+	cargo build --release --locked -p ringway
+	cargo run --release --locked -p ringway-loadtest -- run relay $(ARGS)
 
 simulate: ## clusters of up to 1,000 nodes, worked out with the real ring; plots in docs/scaling; a minute of one core (ARGS="--seed 2")
 	cargo run --release --locked -p ringway-loadtest -- simulate $(ARGS)

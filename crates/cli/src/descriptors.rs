@@ -1,5 +1,6 @@
 //! How many descriptors this process may have open, and what that is enough for.
 
+use ringway_config::ClientPath;
 use ringway_edge::serve;
 use ringway_telemetry::Metrics;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -42,6 +43,15 @@ impl Descriptors {
     /// The most tunnels that a gateway can hold.
     pub(crate) fn tunnels(self) -> u64 {
         serve::places(self.0) / OF_A_TUNNEL
+    }
+
+    /// The most clients that a gateway can hold whose bytes go that way.
+    pub(crate) fn clients(self, path: ClientPath) -> u64 {
+        match path {
+            ClientPath::Tunnel => self.tunnels(),
+            // One socket each; the links to nodes are few, and within what is kept.
+            ClientPath::Relay => self.connections(),
+        }
     }
 
     /// What a node may hold: what its configuration says, or less where there are too few descriptors, which is told.

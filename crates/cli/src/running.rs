@@ -155,13 +155,15 @@ impl Process {
         local: Vec<Arc<dyn LocalNode>>,
         extra: Option<ringway_gateway::ExtraRoutes>,
     ) -> Result<GatewayHandle, Failure> {
-        let tunnels = Descriptors::now().tunnels();
-        descriptors::show_limit(&self.metrics, &[], Some("gateway"), tunnels);
+        let max_connections = Descriptors::now().clients(settings.path);
+        descriptors::show_limit(&self.metrics, &[], Some("gateway"), max_connections);
         let gateway_settings = GatewaySettings {
             name: gateway_name(),
             listen: settings.listen,
             token_in_query: settings.token_in_query,
-            max_connections: usize::try_from(tunnels).unwrap_or(usize::MAX),
+            path: settings.path,
+            max_connections: usize::try_from(max_connections).unwrap_or(usize::MAX),
+            buffers: settings.buffers.unwrap_or_else(buffers::by_default),
             extra,
         };
         self.metrics.register(&[], |registry| {

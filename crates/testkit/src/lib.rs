@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`nats`] | a real `nats-server` on a free port, or three as a cluster; JetStream asked and harmed |
 //! | [`processes`] | real `ringway` processes: nodes, gateways, `serve`, `dev` |
+//! | [`path`] | nothing: which path clients take through gateways, in a whole run |
 //! | [`tools`] | what tests need from the Python index, under `target/tools/` |
 //! | [`proxy`] | a TCP proxy that can be cut and frozen |
 //! | [`otlp`] | a collector of traces |
@@ -15,6 +16,7 @@ pub mod http;
 pub mod metrics;
 pub mod nats;
 pub mod otlp;
+pub mod path;
 pub mod ports;
 pub mod processes;
 pub mod proxy;

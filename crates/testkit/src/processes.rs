@@ -12,6 +12,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use crate::metrics::Scrape;
+use crate::path::Path as ClientPath;
 use crate::ports::free_port;
 
 /// How long a process has to become ready.
@@ -169,6 +170,8 @@ pub struct Launcher {
     config: PathBuf,
     started: usize,
     descriptors: Option<(u32, u32)>,
+    /// Of its gateways; none: the product's own.
+    path: Option<ClientPath>,
 }
 
 impl Launcher {
@@ -181,7 +184,19 @@ impl Launcher {
         let directory = TempDir::new().expect("a temporary directory");
         let path = directory.path().join("ringway.toml");
         std::fs::write(&path, config).expect("the configuration is written");
-        Self { binary: binary.as_ref().to_owned(), directory, config: path, started: 0, descriptors: None }
+        Self {
+            binary: binary.as_ref().to_owned(),
+            directory,
+            config: path,
+            started: 0,
+            descriptors: None,
+            path: ClientPath::chosen(),
+        }
+    }
+
+    /// Gateways that it starts from now on take this path, whatever was chosen for the run.
+    pub fn take_path(&mut self, path: ClientPath) {
+        self.path = Some(path);
     }
 
     /// What it starts from now on begins with these limits of open files, the soft and the hard one.
@@ -210,9 +225,11 @@ impl Launcher {
         std::fs::rename(&next, &self.config).expect("the next configuration takes its place");
     }
 
-    /// The binary.
-    pub fn binary(&self) -> &Path {
-        &self.binary
+    /// The binary, for a command that ends by itself.
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(&self.binary);
+        forget_environment(&mut command);
+        command
     }
 
     /// `ringway node`, ready.
@@ -261,7 +278,8 @@ impl Launcher {
             ("RINGWAY_GATEWAY__LISTEN", listen_text.as_str()),
             ("RINGWAY_GATEWAY__ADMIN", admin_text.as_str()),
         ];
-        let env: Vec<_> = own.iter().chain(env).copied().collect();
+        let path = self.path.map(|path| ("RINGWAY_GATEWAY__PATH", path.as_str()));
+        let env: Vec<_> = own.iter().chain(&path).chain(env).copied().collect();
         let mut process = self.spawn(command, &[command, "--config"], &env, listen, admin);
         process.wait_ready();
         process
@@ -319,12 +337,7 @@ impl Launcher {
                 command
             }
         };
-        // What whoever runs the tests has set mustn't change what they test.
-        for (name, _) in
-            std::env::vars().filter(|(name, _)| name.starts_with("RINGWAY_") || name.starts_with("OTEL_"))
-        {
-            command.env_remove(name);
-        }
+        forget_environment(&mut command);
         let child = command
             .args(args)
             .env("RINGWAY_LOG", std::env::var("RINGWAY_LOG").unwrap_or_else(|_| "info".into()))
@@ -335,5 +348,13 @@ impl Launcher {
             .spawn()
             .unwrap_or_else(|error: io::Error| panic!("{} doesn't start: {error}", self.binary.display()));
         Process { child, name: name.to_owned(), listen, admin, log }
+    }
+}
+
+/// What whoever runs the tests has set mustn't change what they test.
+fn forget_environment(command: &mut Command) {
+    let set = std::env::vars().map(|(name, _)| name);
+    for name in set.filter(|name| name.starts_with("RINGWAY_") || name.starts_with("OTEL_")) {
+        command.env_remove(name);
     }
 }

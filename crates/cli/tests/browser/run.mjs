@@ -5,7 +5,8 @@
  *
  * CHROMIUM: the browser (default: `chromium` on the PATH). SCREENSHOTS: where pictures go (default: target/screenshots).
  * `rules.mjs` holds ringway.js to its rules with a socket and a clock of its own; `page.mjs` opens the page in windows
- * and stops a node, so it comes last. The last line is `N passed, M failed`; the exit code is 1 if any failed.
+ * and stops a node, so it comes after those. `relay.mjs` has a cluster of its own: RINGWAY and NATS_SERVER are its binaries,
+ * PAGE the folder of its page's files. The last line is `N passed, M failed`; the exit code is 1 if any failed.
  */
 import { mkdir } from 'node:fs/promises';
 import { accessSync, constants } from 'node:fs';
@@ -13,10 +14,12 @@ import { delimiter, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { chromium } from 'playwright-core';
 import { pageTests } from './page.mjs';
+import { relayTests } from './relay.mjs';
 import { rulesTests } from './rules.mjs';
 
 const TEST_WITHIN = 60_000; // ms
 const base = (process.env.BASE_URL ?? 'http://127.0.0.1:8080').replace(/\/$/, '');
+const of = { ringway: process.env.RINGWAY, nats: process.env.NATS_SERVER ?? 'nats-server', page: process.env.PAGE };
 const screenshots = process.env.SCREENSHOTS ?? fileURLToPath(new URL('../../../../target/screenshots', import.meta.url));
 
 function onPath(name) {
@@ -33,7 +36,9 @@ await mkdir(screenshots, { recursive: true });
 const browser = await chromium.launch({
   executablePath: process.env.CHROMIUM || onPath('chromium'),
   args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
-    '--disable-component-update', '--disable-sync'],
+    '--disable-component-update', '--disable-sync',
+    // A page that a test puts in place itself has come from no network, and may open a socket to this machine all the same.
+    '--disable-features=LocalNetworkAccessChecks'],
 });
 let [passed, failed] = [0, 0];
 
@@ -58,6 +63,7 @@ async function test(name, body) {
 try {
   await rulesTests({ browser, base, test });
   await pageTests({ browser, base, test, screenshots });
+  await relayTests({ browser, test, screenshots, ...of });
 } catch (error) {
   failed += 1;
   console.log(`FAILED  to run: ${error?.stack ?? error}`);

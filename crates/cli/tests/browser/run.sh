@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Starts `ringway dev` on a free port and drives its page in headless Chromium; the last line says how it went.
 # RINGWAY: the binary (default: target/debug/ringway). CHROMIUM: the browser (default: chromium on the PATH).
+# NATS_SERVER: for the cluster of the last test (default: nats-server on the PATH).
 # SCREENSHOTS: where pictures go (default: target/screenshots). What is installed goes to target/browser.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -10,6 +11,9 @@ ringway=${RINGWAY:-$root/target/debug/ringway}
 
 mkdir -p "$work"
 cp "$here"/*.mjs "$here/package.json" "$work/"
+page=$work/page
+mkdir -p "$page"
+cp "$root/docs/examples/page/index.html" "$root/docs/examples/ringway.js" "$page/"
 npm install --prefix "$work" --no-package-lock --no-audit --no-fund --silent
 
 : >"$work/dev.log" # now, not when the background comes to it: the log of the last run names a port, too
@@ -29,6 +33,6 @@ if [ -z "$base" ]; then
     exit 1
 fi
 status=0
-BASE_URL=$base SCREENSHOTS=${SCREENSHOTS:-$root/target/screenshots} node "$work/run.mjs" || status=$?
+BASE_URL=$base RINGWAY=$ringway PAGE=$page SCREENSHOTS=${SCREENSHOTS:-$root/target/screenshots} node "$work/run.mjs" || status=$?
 [ "$status" = 0 ] || cat "$work/dev.log" >&2
 exit "$status"

@@ -6,6 +6,7 @@ use std::process::Command;
 /// What nodes and gateways stand on. Not on each other.
 const BELOW_THE_TWO: &[&str] = &[
     "ringway-edge",
+    "ringway-link",
     "ringway-limits",
     "ringway-backplane",
     "ringway-auth",
@@ -23,6 +24,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("ringway-config", &["ringway-protocol"]),
     ("ringway-auth", &["ringway-protocol"]),
     ("ringway-limits", &["ringway-config"]),
+    ("ringway-link", &["ringway-protocol"]),
     ("ringway-telemetry", &[]),
     ("ringway-backplane", &["ringway-auth", "ringway-config", "ringway-ring", "ringway-protocol"]),
     ("ringway-edge", &["ringway-auth", "ringway-config", "ringway-ring", "ringway-protocol"]),
@@ -51,7 +53,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
 const ON_TOP: &[&str] = &["ringway-testkit", "ringway-loadtest"];
 
 /// No sockets, no runtime, no clock: values and functions.
-const PURE: &[&str] = &["ringway-protocol", "ringway-ring", "ringway-auth"];
+const PURE: &[&str] = &["ringway-protocol", "ringway-ring", "ringway-auth", "ringway-link"];
 
 fn shipped_dependencies() -> BTreeMap<String, BTreeSet<String>> {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());

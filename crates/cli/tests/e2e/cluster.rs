@@ -7,6 +7,7 @@ use ringway_client::{ConnectOptions, Http};
 use ringway_protocol::Format;
 use ringway_testkit::http;
 use ringway_testkit::nats::{NatsOptions, NatsServer};
+use ringway_testkit::path::Path;
 use ringway_testkit::ports::free_port;
 use ringway_testkit::processes::{Launcher, Process};
 use ringway_testkit::wait::until;
@@ -40,8 +41,30 @@ impl Cluster {
         Self::over(nats, nodes, gateways, config)
     }
 
-    fn over(nats: NatsServer, nodes: usize, gateways: usize, config: impl FnOnce(&str) -> String) -> Self {
+    /// As [`Self::over_nats`], by this path, whichever was chosen for the run.
+    pub(crate) fn by(path: Path, nodes: usize, gateways: usize) -> Self {
+        Self::by_with(path, nodes, gateways, open_over)
+    }
+
+    /// As [`Self::by`], with a configuration that is made for that NATS server.
+    pub(crate) fn by_with(
+        path: Path,
+        nodes: usize,
+        gateways: usize,
+        config: impl FnOnce(&str) -> String,
+    ) -> Self {
+        let nats = NatsServer::start();
         let mut launcher = launcher(&config(&nats.url()));
+        launcher.take_path(path);
+        Self::started_by(launcher, nats, nodes, gateways)
+    }
+
+    fn over(nats: NatsServer, nodes: usize, gateways: usize, config: impl FnOnce(&str) -> String) -> Self {
+        let launcher = launcher(&config(&nats.url()));
+        Self::started_by(launcher, nats, nodes, gateways)
+    }
+
+    fn started_by(mut launcher: Launcher, nats: NatsServer, nodes: usize, gateways: usize) -> Self {
         let nodes = launcher.nodes((1..=nodes).map(|n| format!("node-{n}")));
         let gateways = (0..gateways).map(|_| launcher.gateway(&[])).collect();
         let cluster = Self { gateways, nodes, launcher, nats: Some(nats) };

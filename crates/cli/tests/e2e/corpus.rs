@@ -12,6 +12,7 @@ use std::time::Duration;
 use ringway_protocol::Format;
 use ringway_ring::{NodeId, Slot, SlotTable};
 use ringway_testkit::metrics::Scrape;
+use ringway_testkit::path::Path as ClientPath;
 
 use crate::cluster::Cluster;
 use crate::member::{Member, Outcome, Way, all_joined, settled};
@@ -74,7 +75,28 @@ async fn with_five_rooms_under_one_tag_nothing_crosses_nodes_either() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn with_five_independent_rooms_as_much_crosses_nodes_as_the_ring_predicts() {
-    let cluster = Cluster::over_nats(3, 2);
+    let (predicted, figures) = five_independent_rooms(ClientPath::Tunnel).await;
+    assert!(figures.wanted > 0.0, "what is delivered elsewhere came over NATS: {figures:?}");
+    let found = share(figures.elsewhere, figures.owner);
+    println!("λ: {found:.3}, the ring predicts {predicted:.3}; {figures:?}");
+    assert!(
+        (found - predicted).abs() <= 0.05 * predicted,
+        "λ is {found}, and should be {predicted}: {figures:?}"
+    );
+    assert!((0.5..0.7).contains(&predicted), "of three nodes two are elsewhere: {predicted}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_five_independent_rooms_and_the_sockets_at_gateways_nothing_crosses_nodes() {
+    let (_, figures) = five_independent_rooms(ClientPath::Relay).await;
+    assert!(figures.owner > 0.0, "{figures:?}");
+    assert_eq!((figures.elsewhere, figures.wanted, figures.unwanted), (0.0, 0.0, 0.0), "{figures:?}");
+}
+
+/// Everybody is in five rooms of any nodes. The share of deliveries that the ring predicts away from the owner where each
+/// connection is on one node, and what was.
+async fn five_independent_rooms(path: ClientPath) -> (f64, Figures) {
+    let cluster = Cluster::by(path, 3, 2);
     let lines = corpus();
     let room = |index: usize| format!("talk.{}", index % ROOMS);
     // The home room, and four others of strides that share no divisor with 50: never one twice.
@@ -101,15 +123,7 @@ async fn with_five_independent_rooms_as_much_crosses_nodes_as_the_ring_predicts(
             *(if owner(of_member) == home { &mut here } else { &mut elsewhere }) += said;
         }
     }
-    let figures = Figures::of(&cluster).since(&before);
-    assert!(figures.wanted > 0.0, "what is delivered elsewhere came over NATS: {figures:?}");
-    let (predicted, found) = (share(elsewhere as f64, here as f64), share(figures.elsewhere, figures.owner));
-    println!("λ: {found:.3}, the ring predicts {predicted:.3}; {figures:?}");
-    assert!(
-        (found - predicted).abs() <= 0.05 * predicted,
-        "λ is {found}, and should be {predicted}: {figures:?}"
-    );
-    assert!((0.5..0.7).contains(&predicted), "of three nodes two are elsewhere: {predicted}");
+    (share(elsewhere as f64, here as f64), Figures::of(&cluster).since(&before))
 }
 
 /// This repository's pages, by line.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ringway_testkit::http;
 use ringway_testkit::nats::NatsServer;
+use ringway_testkit::path::Path;
 use ringway_testkit::ports::free_port;
 use ringway_testkit::processes::{Launcher, Process};
 use ringway_testkit::wait::until;
@@ -13,7 +14,7 @@ use serde_json::Value;
 
 use crate::bare::{Bare, SOON, home, upgrade};
 use crate::cluster::sees;
-use crate::support::{OPEN, launcher, open_over};
+use crate::support::{OPEN, launcher, open_over, path};
 
 /// What each process begins with, and what it may have: 128 connections, or 64 tunnels, and a reserve.
 const SOFT: u32 = 100;
@@ -35,8 +36,13 @@ struct World {
 
 impl World {
     fn start() -> Self {
+        Self::by(path())
+    }
+
+    fn by(path: Path) -> Self {
         let nats = NatsServer::start();
         let mut launcher = launcher(&open_over(&nats.url()));
+        launcher.take_path(path);
         launcher.limit_descriptors(SOFT, HARD);
         let direct = free_port();
         let (listen, url) = (direct.to_string(), format!("ws://{direct}"));
@@ -100,7 +106,8 @@ fn a_process_raises_its_limit_and_says_what_that_is_enough_for() {
         }
     }
     assert_eq!(figure(&world.node, "ringway_connections_limit"), CONNECTIONS as f64);
-    assert_eq!(figure(&world.gateway, "ringway_gateway_connections_limit"), TUNNELS as f64);
+    let held = if path() == Path::Relay { CONNECTIONS } else { TUNNELS };
+    assert_eq!(figure(&world.gateway, "ringway_gateway_connections_limit"), held as f64);
     // 50,000 is the default.
     let wrong = "node.max_connections is 50000, but 256 open files are enough for 128 connections";
     assert!(world.node.log().contains(wrong), "{}", world.node.log());
@@ -116,7 +123,7 @@ fn a_process_raises_its_limit_and_says_what_that_is_enough_for() {
 
 #[test]
 fn who_is_one_too_many_is_refused_in_words_until_somebody_goes() {
-    let world = World::start();
+    let world = World::by(Path::Tunnel);
     let mut tunnels: Vec<Bare> =
         (0..TUNNELS).map(|n| Bare::in_room(world.gateway.listen, &format!("room {n}"))).collect();
     let limit = ("limit_connections".to_owned(), 503, 1013);
@@ -138,6 +145,25 @@ fn who_is_one_too_many_is_refused_in_words_until_somebody_goes() {
         (bare.answer().status == 101).then_some(())
     });
     drop((tunnels.pop(), direct.pop()));
+    until("a place at the gateway", SOON, || {
+        let mut bare = Bare::open(world.gateway.listen);
+        bare.send(upgrade(&home("r"), &[]));
+        (bare.answer().status == 101).then_some(())
+    });
+}
+
+/// With the sockets at the gateway each takes one descriptor, there and nowhere else.
+#[test]
+fn who_is_one_too_many_for_a_gateway_that_has_the_sockets_is_refused_too() {
+    let world = World::by(Path::Relay);
+    let mut inside: Vec<Bare> =
+        (0..CONNECTIONS).map(|n| Bare::in_room(world.gateway.listen, &format!("room {n}"))).collect();
+    let limit = ("limit_connections".to_owned(), 503, 1013);
+    assert_eq!(refused(world.gateway.listen, &home("r")), limit);
+    inside.iter_mut().for_each(Bare::is_alive);
+    assert!(figure(&world.gateway, "process_open_fds") < f64::from(HARD) - 64.0);
+    assert!(figure(&world.node, "process_open_fds") < f64::from(SOFT), "links only");
+    drop(inside.pop());
     until("a place at the gateway", SOON, || {
         let mut bare = Bare::open(world.gateway.listen);
         bare.send(upgrade(&home("r"), &[]));
@@ -223,7 +249,8 @@ fn several_nodes_of_one_machine_hold_what_one_process_cannot() {
     let mut launcher = launcher(&example.replace(of_example, &nats.url()));
     std::fs::write(launcher.directory().join("acme.key"), "what signs tokens in these tests-0123456789")
         .unwrap();
-    let checked = std::process::Command::new(launcher.binary())
+    let checked = launcher
+        .command()
         .args(["check-config", &launcher.config().display().to_string()])
         .envs([SECRET, ("RINGWAY_NODE__ID", "node-1"), ("RINGWAY_NODE__LISTEN", "127.0.0.1:7001")])
         .output()

@@ -11,13 +11,14 @@ use std::time::Duration;
 use ringway_auth::{Claims, Grant, Right};
 use ringway_testkit::http::{self, Answer};
 use ringway_testkit::nats::NatsServer;
+use ringway_testkit::path::Path;
 use ringway_testkit::ports::free_port;
 use ringway_testkit::processes::{Launcher, Process};
 use serde_json::Value;
 
 use crate::bare::{Bare, SOON, upgrade};
 use crate::cluster::sees;
-use crate::support::{OPEN, documented, launcher};
+use crate::support::{OPEN, documented, launcher, path};
 
 const SECRET: &str = "a-secret-of-these-tests-0123456789";
 
@@ -66,10 +67,15 @@ impl World {
     }
 
     fn start(config: &str, node_env: &[(&str, &str)]) -> Self {
+        Self::by(path(), config, node_env)
+    }
+
+    fn by(path: Path, config: &str, node_env: &[(&str, &str)]) -> Self {
         let nats = NatsServer::start();
         let shared =
             format!("{config}\n[nats]\nurls = [\"{}\"]\n[cluster]\nsecret = \"{SECRET}\"\n", nats.url());
         let (mut of_cluster, mut of_serve) = (launcher(&shared), launcher(config));
+        of_cluster.take_path(path);
         for launcher in [&of_cluster, &of_serve] {
             std::fs::write(launcher.directory().join("tokens.key"), TOKEN_SECRET).unwrap();
         }

@@ -1,6 +1,6 @@
 //! Looking at a cluster: `ringway top`, `ringway ring plan`.
 
-use std::process::{Command, Output};
+use std::process::Output;
 use std::time::Duration;
 
 use ringway_protocol::Format;
@@ -12,7 +12,7 @@ use crate::cluster::Cluster;
 use crate::peer::Peer;
 
 fn ringway(cluster: &Cluster, args: &[&str]) -> Output {
-    Command::new(cluster.launcher.binary()).args(args).output().unwrap()
+    cluster.launcher.command().args(args).output().unwrap()
 }
 
 #[track_caller]

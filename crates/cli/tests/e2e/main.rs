@@ -27,6 +27,7 @@ mod peer;
 mod placement;
 mod python;
 mod rebalance;
+mod relay;
 mod reload;
 mod rooms;
 mod slow;

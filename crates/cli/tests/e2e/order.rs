@@ -1,5 +1,5 @@
 //! What is promised about order, each promise a test of its name: in both formats, in rooms of the connection's own
-//! node and of another, over a real NATS server and over memory.
+//! node and of another, by either path over a real NATS server, and over memory.
 
 mod delivery;
 mod repeats;
@@ -11,6 +11,7 @@ use std::time::Duration;
 use ringway_client::{ConnectOptions, Connection, To};
 use ringway_protocol::frame::{JoinResult, Msg, OkResult, Position, Pub, Refusal};
 use ringway_protocol::{ClientFrame, Code, Format, ServerFrame};
+use ringway_testkit::path::Path;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -62,7 +63,8 @@ impl Way<'_> {
 /// Tries a promise in every way.
 async fn everywhere(promise_name: &str, promise: impl AsyncFn(&Way<'_>)) {
     for (carrier, start) in [
-        ("nats", (|| Cluster::over_nats(2, 1)) as fn() -> Cluster),
+        ("tunnel", (|| Cluster::by(Path::Tunnel, 2, 1)) as fn() -> Cluster),
+        ("relay", || Cluster::by(Path::Relay, 2, 1)),
         ("memory", Cluster::dev as fn() -> Cluster),
     ] {
         let cluster = start();

@@ -33,10 +33,20 @@ impl Peer {
         Self::after_hello(conn).await
     }
 
+    /// As [`Self::open`], where it may be turned away.
+    pub(crate) async fn try_open(options: &ConnectOptions) -> Result<Self, Closed> {
+        Self::hello(Connection::open(options).await.unwrap()).await
+    }
+
     /// Reads the `hello` of a connection that was opened otherwise.
-    pub(crate) async fn after_hello(mut conn: Connection) -> Self {
+    pub(crate) async fn after_hello(conn: Connection) -> Self {
+        Self::hello(conn).await.unwrap_or_else(|closed| panic!("instead of hello: {closed:?}"))
+    }
+
+    async fn hello(mut conn: Connection) -> Result<Self, Closed> {
         match timeout(SOON, conn.receive()).await.expect("a hello in time") {
-            Ok(ServerFrame::Hello(hello)) => Self { conn, hello, last_id: 0, heard: VecDeque::new() },
+            Ok(ServerFrame::Hello(hello)) => Ok(Self { conn, hello, last_id: 0, heard: VecDeque::new() }),
+            Err(ReceiveError::Closed(closed)) => Err(closed),
             other => panic!("instead of hello: {other:?}"),
         }
     }

@@ -10,12 +10,13 @@ use std::time::{Duration, Instant};
 use ringway_client::{Connection, ReceiveError};
 use ringway_protocol::{CloseCode, Format, ServerFrame};
 use ringway_testkit::metrics::Scrape;
+use ringway_testkit::path::Path;
 use ringway_testkit::transcript::Room;
 use ringway_testkit::wait::until;
 use tokio_util::sync::CancellationToken;
 
 use crate::cluster::{Cluster, sees};
-use crate::support::{node_of, open_over};
+use crate::support::{node_of, open_over, path};
 use steady::Steady;
 use traveller::Traveller;
 
@@ -29,8 +30,8 @@ const RATE: f64 = 20.0;
 const WITHIN: Duration = Duration::from_secs(60);
 
 /// Two nodes and a gateway, with that in `[placement]`.
-fn two_nodes(placement: &str) -> Cluster {
-    Cluster::with(2, 1, |nats| format!("{}\n[placement]\n{placement}\n", open_over(nats)))
+fn two_nodes(path: Path, placement: &str) -> Cluster {
+    Cluster::by_with(path, 2, 1, |nats| format!("{}\n[placement]\n{placement}\n", open_over(nats)))
 }
 
 fn metric(scrapes: &[Scrape], family: &str, labels: &[&str]) -> f64 {
@@ -41,9 +42,10 @@ fn scrapes(cluster: &Cluster) -> Vec<Scrape> {
     cluster.nodes.iter().map(|node| node.metrics()).collect()
 }
 
+/// Where gateways have the sockets nobody has to move: see the tests of the relay.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_new_node_owns_moves_there_paced_and_nothing_is_lost() {
-    let mut cluster = two_nodes(&format!("moves_per_second = {RATE}"));
+    let mut cluster = two_nodes(Path::Tunnel, &format!("moves_per_second = {RATE}"));
     let all = travellers(&cluster);
     let before = homes(&cluster);
     // On a busy machine the gateway may have passed over a node: whom it sent to the other moves by the same rule.
@@ -208,7 +210,7 @@ fn settled(members: &[&Traveller]) -> Room {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "takes a minute and a half: `make e2e`"]
 async fn at_the_end_of_its_life_a_connection_is_exchanged_and_who_stays_is_closed() {
-    let cluster = two_nodes("connection_lifetime = \"1m\"");
+    let cluster = two_nodes(path(), "connection_lifetime = \"1m\"");
     let opened = Instant::now();
     let all: Vec<Traveller> =
         (0..20).map(|n| Traveller::start(format!("t{n}"), &cluster, &format!("r{n}"))).collect();

@@ -49,8 +49,10 @@ fn cluster() -> Cluster {
     Cluster::reachable(|nats| open_over(nats) + CLASSES)
 }
 
+/// Of whoever has the sockets: nodes, and gateways by the relay.
 fn figure(cluster: &Cluster, name: &str, labels: &[&str]) -> f64 {
-    cluster.nodes.iter().map(Process::metrics).map(|scrape| scrape.sum(name, labels)).sum()
+    let processes = cluster.nodes.iter().chain(&cluster.gateways);
+    processes.map(Process::metrics).map(|scrape| scrape.sum(name, labels)).sum()
 }
 
 /// A home room on that node, and nothing else in it.

@@ -3,8 +3,10 @@
 use std::net::SocketAddr;
 
 use ringway_client::ConnectOptions;
+use ringway_config::{ClientPath, Gateway};
 use ringway_protocol::{Format, RoomName};
 use ringway_testkit::http;
+use ringway_testkit::path::Path;
 use ringway_testkit::processes::Launcher;
 
 use crate::bare::encoded;
@@ -15,6 +17,15 @@ pub const OPEN: &str = "[gateway]\nauth = \"off\"\n";
 /// Starts processes of this build.
 pub fn launcher(config: &str) -> Launcher {
     Launcher::new(env!("CARGO_BIN_EXE_ringway"), config)
+}
+
+/// The path that clients take through gateways in this run, where a test doesn't choose.
+pub fn path() -> Path {
+    let product = match Gateway::default().path {
+        ClientPath::Tunnel => Path::Tunnel,
+        ClientPath::Relay => Path::Relay,
+    };
+    Path::chosen().unwrap_or(product)
 }
 
 /// No authentication, over that NATS server: for nodes and gateways.

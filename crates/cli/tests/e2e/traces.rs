@@ -11,10 +11,11 @@ use ringway_client::ConnectOptions;
 use ringway_protocol::Format;
 use ringway_testkit::nats::NatsServer;
 use ringway_testkit::otlp::{Collector, Span};
+use ringway_testkit::path::Path;
 use ringway_testkit::processes::{Launcher, Process};
 
 use crate::cluster;
-use crate::support::{self, launcher, open_over};
+use crate::support::{self, launcher, open_over, path};
 
 /// The collector gets spans in batches.
 const EXPORTED: Duration = Duration::from_secs(10);
@@ -30,9 +31,14 @@ struct Traced {
 
 impl Traced {
     async fn start() -> Self {
+        Self::by(path()).await
+    }
+
+    async fn by(path: Path) -> Self {
         let (nats, collector) = (NatsServer::start(), Collector::start().await.unwrap());
         let telemetry = format!("\n[telemetry]\notlp = \"{}\"\nsample = 1.0\n", collector.endpoint());
         let mut launcher = launcher(&(open_over(&nats.url()) + &telemetry));
+        launcher.take_path(path);
         // The SDK's default is five seconds.
         let env = [("OTEL_BSP_SCHEDULE_DELAY", "50")];
         let nodes = ["node-1", "node-2"].map(|id| launcher.node(id, &env));

@@ -4,6 +4,7 @@ use std::io::Read as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use ringway_testkit::processes::Process;
 use serde_json::{Value, json};
 use socket2::SockRef;
 
@@ -47,7 +48,10 @@ impl<'a> Stalling<'a> {
     fn falls_behind(&mut self) {
         let fill = "x".repeat(10_000);
         let of_tenant = format!("tenant=\"{}\"", self.tenant);
-        let waits = || self.site.node.metrics().sum("ringway_queued_bytes", &[&of_tenant]);
+        let waits = || {
+            let of = |process: &Process| process.metrics().sum("ringway_queued_bytes", &[&of_tenant]);
+            of(&self.site.node) + of(&self.site.gateway)
+        };
         // Kernels go on by timers, and take what waited for a moment after all.
         let (mut looks, began) = (0, self.newest);
         while looks < 5 {

@@ -1,7 +1,6 @@
 //! The processes: NATS with JetStream, one server or three, nodes and gateways over it, and what can be done to them.
 
 use std::net::SocketAddr;
-use std::process::Command;
 use std::time::Duration;
 
 use ringway_testkit::nats::{Api, NatsCluster, NatsOptions, NatsServer};
@@ -131,7 +130,8 @@ impl Site {
     /// `ringway store split`, as an operator does it; what it printed.
     pub(super) fn split(&self, into: usize) -> String {
         let launcher = &self.cluster.launcher;
-        let output = Command::new(launcher.binary())
+        let output = launcher
+            .command()
             .args(["store", "split", "--config"])
             .arg(launcher.config())
             .args(["shared", "talk", "--into", &into.to_string()])

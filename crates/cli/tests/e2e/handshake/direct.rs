@@ -106,7 +106,8 @@ fn addresses_of_ipv6_work_everywhere() {
     assert_eq!(bare.answer().status, 101);
     assert_eq!(bare.hear()["room"], "r");
     // And by the command line.
-    let output = std::process::Command::new(launcher.binary())
+    let output = launcher
+        .command()
         .args(["locate", "default", "r", "--url", &format!("http://{gateway}")])
         .output()
         .unwrap();

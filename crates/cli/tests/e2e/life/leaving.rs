@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use ringway_protocol::{Format, ServerFrame};
 use ringway_testkit::nats::NatsServer;
+use ringway_testkit::path::Path;
 use ringway_testkit::processes::{Process, ended_well};
 use ringway_testkit::wait::until;
 use serde_json::json;
@@ -75,10 +76,12 @@ fn serve_sends_a_thousand_members_away_in_order() {
     ends_well(&mut serve, since);
 }
 
+/// Where the gateway has the sockets nobody is sent away: see the tests of the relay.
 #[test]
 fn a_node_sends_a_thousand_members_away_and_the_next_takes_them() {
     let nats = NatsServer::start();
     let mut launcher = launcher(&open_over(&nats.url()));
+    launcher.take_path(Path::Tunnel);
     let mut nodes = ["node-1", "node-2"].map(|id| launcher.node(id, &[]));
     let gateway = launcher.gateway(&[]);
     sees(&gateway, 2);

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::{World, crowd};
 use crate::bare::{Bare, SOON, close, encoded, home, text, upgrade};
-use crate::footprint::{descriptors, memory};
+use crate::footprint::{descriptors, memory, no_socket_is_left};
 
 /// How many members the servers count in a room.
 fn members_of(door: SocketAddr, room: &str) -> u64 {
@@ -65,9 +65,7 @@ fn who_joins_and_is_gone_at_once_leaves_nothing_behind() {
     world.empties();
     for (process, before) in world.processes().into_iter().zip(open_before) {
         // The four of the others are gone too; what asks for metrics comes and goes.
-        until(&format!("{}: no socket is left", process.name), SOON, || {
-            (descriptors(process) <= before).then_some(())
-        });
+        no_socket_is_left(process, before, 2);
         // One for each room that was used just now, however often, and the others' own.
         let listening = process.metrics().sum("ringway_subscriptions", &[]);
         assert!(listening <= (10 * ROOMS + 1) as f64, "{}: {listening}", process.name);
@@ -181,9 +179,7 @@ fn a_thousand_endings_at_once_are_no_event() {
         (memory(&world.serve) <= first + first / 4).then_some(())
     });
     for (n, process) in world.processes().into_iter().enumerate() {
-        until(&format!("{}: no socket is left", process.name), SOON, || {
-            (descriptors(process) <= open_before[n]).then_some(())
-        });
+        no_socket_is_left(process, open_before[n], 2);
         let said = process.log().lines().count() - lines_before[n];
         assert!(
             said as u64 <= began.elapsed().as_secs() + 1,

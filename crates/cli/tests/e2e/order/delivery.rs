@@ -27,7 +27,8 @@ async fn o5_a_connections_accepted_publications_to_a_room_are_delivered_in_the_o
     /// How many may wait for their answer: fewer than what a connection's queue about a room takes.
     const UNANSWERED: u64 = 400;
     for (cluster, format, other) in [
-        (Cluster::over_nats(2, 1), Format::Json, Format::Msgpack),
+        (Cluster::by(Path::Tunnel, 2, 1), Format::Json, Format::Msgpack),
+        (Cluster::by(Path::Relay, 2, 1), Format::Json, Format::Msgpack),
         (Cluster::dev(), Format::Msgpack, Format::Json),
     ] {
         let http = cluster.http();

@@ -1,13 +1,17 @@
 //! Clients in rooms, some of whom speak: the load under which clusters change.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use ringway_protocol::Format;
+use ringway_testkit::path::Path;
 use ringway_testkit::wait::until;
 
 use super::follower::{Follower, Way};
+use super::site::Site;
 use super::speech::Speech;
+use crate::support::path;
 
 /// How long anything may take until everybody is served again.
 pub(super) const SERVED: Duration = Duration::from_secs(30);
@@ -120,8 +124,25 @@ impl Crowd {
         self.elsewhere(owner).count()
     }
 
-    /// Waits until everybody is on the node that this says is their home's.
-    pub(super) fn come_home(&self, owner: impl Fn(&str) -> String) {
+    /// Waits until everybody is on the node that this says is their home's. Where gateways have the sockets nobody goes
+    /// anywhere: then until each membership is at its room's owner, beside those of `others` on the same nodes.
+    pub(super) fn come_home(
+        &self,
+        site: &Site,
+        others: BTreeMap<String, usize>,
+        owner: impl Fn(&str) -> String,
+    ) {
+        if path() == Path::Relay {
+            let mut expected = self.memberships(owner);
+            others.into_iter().for_each(|(node, count)| *expected.entry(node).or_default() += count);
+            for node in &site.cluster.nodes {
+                let count = expected.get(node.name.trim_start_matches("node ")).copied().unwrap_or_default();
+                until(&format!("{} has {count} members", node.name), HOME, || {
+                    (node.metrics().sum("ringway_members", &[]) == count as f64).then_some(())
+                });
+            }
+            return;
+        }
         let deadline = Instant::now() + HOME;
         loop {
             let away: Vec<String> = self.elsewhere(&owner).collect();
@@ -131,6 +152,15 @@ impl Crowd {
             assert!(Instant::now() < deadline, "{} aren't at home within {HOME:?}: {away:?}", away.len());
             std::thread::sleep(Duration::from_millis(50));
         }
+    }
+
+    /// How many memberships belong to each node, where this says whose a room is.
+    pub(super) fn memberships(&self, owner: impl Fn(&str) -> String) -> BTreeMap<String, usize> {
+        let mut all = BTreeMap::new();
+        for room in self.followers.iter().flat_map(|follower| &follower.rooms) {
+            *all.entry(owner(room.as_str())).or_default() += 1;
+        }
+        all
     }
 
     fn elsewhere(&self, owner: impl Fn(&str) -> String) -> impl Iterator<Item = String> {

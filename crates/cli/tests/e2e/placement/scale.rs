@@ -1,5 +1,7 @@
 //! Nodes come and leave, as an autoscaler has it: from three to five, and down to two.
 
+use std::collections::BTreeMap;
+
 use super::crowd::{Crowd, Size};
 use super::site::{Site, owner};
 use super::steps::Steps;
@@ -30,18 +32,18 @@ async fn up_and_down(size: Size) {
         steps.step(&format!("{node} joins"), &crowd, || site.add(node, &[]));
         nodes.push(node);
     }
-    steps.step("clients move to them", &crowd, || come_home(&crowd, &nodes));
+    steps.step("clients move to them", &crowd, || come_home(&site, &crowd, &nodes));
     for node in ["node-2", "node-5", "node-1"] {
         steps.step(&format!("{node} leaves"), &crowd, || site.retire(node));
         nodes.retain(|other| *other != node);
     }
-    steps.step("clients move to the last", &crowd, || come_home(&crowd, &nodes));
+    steps.step("clients move to the last", &crowd, || come_home(&site, &crowd, &nodes));
     crowd.fall_silent().await;
     steps.print(&crowd);
     crowd.assert_kept(Told::Nothing);
 }
 
 /// Waits until everybody is where their home room is.
-fn come_home(crowd: &Crowd, nodes: &[&str]) {
-    crowd.come_home(|room| owner(nodes, TENANT, room));
+fn come_home(site: &Site, crowd: &Crowd, nodes: &[&str]) {
+    crowd.come_home(site, BTreeMap::new(), |room| owner(nodes, TENANT, room));
 }

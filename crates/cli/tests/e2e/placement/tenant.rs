@@ -50,7 +50,8 @@ async fn moves(size: Size, lines: &[&str]) {
         site.cluster.launcher.rewrite(&config(&open, lines));
         steps.step(&format!("all reload: to {to} pool"), &acme, || reload(&site, turn));
         steps.step("its clients move there", &acme, || {
-            acme.come_home(|room| at_home(nodes, &acme, room));
+            let others = globex.memberships(|room| at_home(&SHARED, &globex, room));
+            acme.come_home(&site, others, |room| at_home(nodes, &acme, room));
         });
     }
     acme.fall_silent().await;

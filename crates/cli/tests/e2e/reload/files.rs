@@ -1,7 +1,6 @@
 //! Files change, in every way in which they are changed, and nobody sends a signal.
 
 use std::os::unix::fs::symlink;
-use std::process::Command;
 
 use super::*;
 use crate::call::get;
@@ -79,8 +78,7 @@ async fn a_mounted_config_map_that_is_swapped_is_taken_over() {
 async fn every_process_of_an_installation_shows_the_sum_that_check_config_prints() {
     let cluster = Cluster::with(2, 1, |nats| format!("{}\n[tenants.acme]\n", open_over(nats)));
     let checksum = cluster.in_force();
-    let output =
-        Command::new(cluster.launcher.binary()).arg("check-config").arg(cluster.file()).output().unwrap();
+    let output = cluster.launcher.command().arg("check-config").arg(cluster.file()).output().unwrap();
     let printed = String::from_utf8(output.stdout).unwrap();
     assert!(printed.lines().any(|line| line.trim() == format!("checksum {checksum}")), "{printed}");
     for process in cluster.processes() {

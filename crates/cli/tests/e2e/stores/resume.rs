@@ -1,6 +1,9 @@
 //! Joining with a position, from the node's own window and from the store.
 
+use ringway_testkit::path::Path;
+
 use super::*;
+use crate::support::path;
 
 /// A number that is so wide, as JSON, that a node's window has room for some of them only.
 fn wide(n: u64) -> String {
@@ -148,14 +151,17 @@ async fn when_its_node_is_killed_a_client_gets_all_it_missed() {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
-    peer.until_closed().await;
-    let mut options = cluster.options(Format::Msgpack, Some(&room));
-    options.since = kept.position.clone();
-    let mut peer = Peer::open(&options).await;
-    assert_eq!(peer.joined().await.result.resumed, Some(true));
+    // Where the gateway has the socket it stays, and what was missed comes by itself.
+    if path() == Path::Tunnel {
+        peer.until_closed().await;
+        let mut options = cluster.options(Format::Msgpack, Some(&room));
+        options.since = kept.position.clone();
+        peer = Peer::open(&options).await;
+        assert_eq!(peer.joined().await.result.resumed, Some(true));
+        assert_eq!(peer.node(), "node-2");
+    }
     kept.hears(&mut peer, 30).await;
     assert_eq!(kept.take(), numbers(1..=30));
-    assert_eq!(peer.node(), "node-2");
 }
 
 /// In a store that keeps the newest of each key, who joins with `last` gets them, and who comes back those that changed.

@@ -49,8 +49,10 @@ fn cluster() -> Cluster {
     Cluster::over_jetstream(2, 1, |nats| config(nats) + CLASSES)
 }
 
+/// Of whoever has the sockets: nodes, and gateways by the relay.
 fn figure(cluster: &Cluster, name: &str, labels: &[&str]) -> f64 {
-    cluster.nodes.iter().map(|node| node.metrics().sum(name, labels)).sum()
+    let processes = cluster.nodes.iter().chain(&cluster.gateways);
+    processes.map(|process| process.metrics().sum(name, labels)).sum()
 }
 
 /// A publication as it was acknowledged: its number, and its offset.

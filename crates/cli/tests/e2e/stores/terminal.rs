@@ -2,7 +2,7 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Output, Stdio};
 use std::sync::mpsc;
 
 use ringway_testkit::nats::NatsServer;
@@ -12,7 +12,7 @@ use super::*;
 use crate::support::{OPEN, launcher};
 
 fn ringway(cluster: &Cluster, args: &[&str]) -> Output {
-    Command::new(cluster.launcher.binary()).env_remove("RINGWAY_TOKEN").args(args).output().unwrap()
+    cluster.launcher.command().args(args).output().unwrap()
 }
 
 fn split(cluster: &Cluster, config: &Path, args: &[&str]) -> Output {
@@ -43,8 +43,8 @@ struct Sub {
 
 impl Sub {
     fn start(cluster: &Cluster, args: &[&str]) -> Self {
-        let mut command = Command::new(cluster.launcher.binary());
-        command.env_remove("RINGWAY_TOKEN").args(args).stdout(Stdio::piped());
+        let mut command = cluster.launcher.command();
+        command.args(args).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let (out, (sender, lines)) = (BufReader::new(child.stdout.take().unwrap()), mpsc::channel());
         // Ends with the command.

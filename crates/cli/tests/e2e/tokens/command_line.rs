@@ -4,8 +4,8 @@ use super::*;
 
 /// Runs the command line.
 fn ringway(launcher: &Launcher, args: &[&str], env: &[(&str, &str)]) -> Output {
-    let mut command = Command::new(launcher.binary());
-    command.env_remove("RINGWAY_TOKEN").args(args).envs(env.iter().copied());
+    let mut command = launcher.command();
+    command.args(args).envs(env.iter().copied());
     command.output().unwrap()
 }
 

@@ -6,6 +6,7 @@ use async_nats::Subscriber;
 use futures_util::StreamExt as _;
 use ringway_protocol::ClientFrame;
 use ringway_testkit::otlp::Span;
+use ringway_testkit::path::Path;
 
 use super::{Traced, traceparent, tree, written};
 use crate::call;
@@ -28,7 +29,8 @@ fn named<'a>(spans: &'a [Span], name: &str) -> Vec<&'a Span> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_publication_is_a_tree_across_nats_and_two_nodes() {
-    let traced = Traced::start().await;
+    // Who is on one node, in a room of another.
+    let traced = Traced::by(Path::Tunnel).await;
     let (home, foreign) =
         (traced.room_on("node-1", "home.").await, traced.room_on("node-2", "foreign.").await);
     let mut speaker = Peer::open(&traced.options(Some(&home))).await;
@@ -119,7 +121,7 @@ async fn a_publication_is_a_tree_across_nats_and_two_nodes() {
 #[tokio::test(flavor = "multi_thread")]
 async fn publications_that_travel_together_have_each_its_own_tree() {
     const MANY: usize = 20;
-    let traced = Traced::start().await;
+    let traced = Traced::by(Path::Tunnel).await;
     let (home, foreign) = (traced.room_on("node-1", "home.").await, traced.room_on("node-2", "fresh.").await);
     let mut speaker = Peer::open(&traced.options(Some(&home))).await;
     speaker.joined().await;
@@ -142,5 +144,31 @@ async fn publications_that_travel_together_have_each_its_own_tree() {
     let traces: Vec<&str> = all.iter().map(|(trace, ..)| trace.as_str()).collect();
     for (spans, (_, caller, _)) in traced.traces(&traces, 3).await.iter().zip(&all) {
         assert_eq!(written(&tree(spans, caller)), "publish(number(send))");
+    }
+}
+
+/// Where the gateway has the sockets, a publication is at its room's owner at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn over_a_link_a_publication_is_a_tree_at_the_owner() {
+    let traced = Traced::by(Path::Relay).await;
+    let (home, other) = (traced.room_on("node-1", "home.").await, traced.room_on("node-2", "other.").await);
+    let (joining, mut options) = (traceparent(), traced.options(Some(&home)));
+    options.headers.insert("traceparent", joining.2.parse().unwrap());
+    let mut speaker = Peer::open(&options).await;
+    speaker.joined().await;
+    speaker.join(&other).await;
+    // Its upgrade goes by the link to its home, and what it opens at another node is part of it.
+    let spans = traced.trace(&joining.0, 3).await;
+    assert_eq!(written(&tree(&spans, &joining.1)), "upgrade(route(join))");
+    assert_eq!(named(&spans, "join")[0].instance, "node-1");
+    for (room, node) in [(&home, "node-1"), (&other, "node-2")] {
+        let (trace, caller, whole) = traceparent();
+        let mut publication = peer::publication(room, "\"hi\"");
+        publication.trace = Some(whole.as_str().into());
+        speaker.ask(ClientFrame::Pub(publication)).await.unwrap();
+        assert_eq!(speaker.msg().await.trace.as_deref(), Some(whole.as_str()));
+        let spans = traced.trace(&trace, 3).await;
+        assert_eq!(written(&tree(&spans, &caller)), "publish(fanout send)");
+        assert!(spans.iter().all(|span| span.instance == node), "{spans:#?}");
     }
 }
