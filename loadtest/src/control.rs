@@ -57,7 +57,14 @@ pub(crate) enum Command {
     },
     /// Waits until `deliveries` have come since the last [`Command::Reset`], or `within` seconds passed, or (with
     /// `quiet`) nothing came for so many seconds. Answered by [`Event::Collected`].
-    Collect { deliveries: Option<u64>, within: f64, quiet: Option<f64> },
+    /// With `silences` it tells the longest one of each connection.
+    Collect {
+        deliveries: Option<u64>,
+        within: f64,
+        quiet: Option<f64>,
+        #[serde(default)]
+        silences: bool,
+    },
     /// Forgets what was counted and measured; messages that were to be sent before it are never counted. It begins the
     /// numbers of messages anew, so it goes to all workers alike. Answered by [`Event::Done`].
     Reset,
@@ -92,6 +99,8 @@ pub(crate) enum Membership {
     /// Each connection is in `each` of `count` rooms, room `r` chosen with a chance of 1/(r+1)^`skew` (Zipf), the same
     /// for the same `seed`. `tagged`: the rooms of a connection share one tag, so they are `each` rooms of one family.
     Zipf { count: usize, each: usize, skew: f64, tagged: bool, seed: u64 },
+    /// Each connection is in one of these rooms, taken in turn: connection `n` in the one at `n` modulo their number.
+    Listed { numbers: Vec<u32> },
 }
 
 /// Which room a message goes to.
@@ -179,6 +188,19 @@ pub(crate) struct Collected {
     pub(crate) last: Histogram,
     /// Of each connection that takes little at a time.
     pub(crate) lags: Vec<Lag>,
+    /// Of each open connection, where that was asked for.
+    #[serde(default)]
+    pub(crate) silences: Vec<Silence>,
+}
+
+/// The longest time between two deliveries to a connection, since the last [`Command::Reset`]. One that hears nothing any more
+/// is silent until the last message was sent, or the newest delivery to anybody.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Silence {
+    /// Nanoseconds of the machine's monotonic clock: the delivery that ended it.
+    pub(crate) until: u64,
+    /// Microseconds.
+    pub(crate) length: u64,
 }
 
 /// How far behind the newest is what a slow reader gets. The newest of a key is what anyone else of the worker has got; how

@@ -109,6 +109,9 @@ pub(crate) struct Phase {
     /// Where deliveries were made, where nodes were asked.
     #[serde(default)]
     pub(crate) placed: Placed,
+    /// Where a node was taken away.
+    #[serde(default)]
+    pub(crate) fault: Option<Fault>,
     /// Members of rooms on each node, where nodes were asked.
     #[serde(default)]
     pub(crate) members: Vec<u64>,
@@ -122,6 +125,20 @@ pub(crate) struct Phase {
     pub(crate) left_over: Vec<String>,
     /// What a reader should know: the first failure, a deadline that passed.
     pub(crate) notes: Vec<String>,
+}
+
+/// What a node's end did to those that were on it.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct Fault {
+    /// Seconds from the signal to the moment when the gateway's ring gave the node nothing any more, so that it said who follows.
+    /// None: it went on giving.
+    pub(crate) known: Option<f64>,
+    /// Connections that were open at the end.
+    pub(crate) open: usize,
+    /// The longest time without a delivery of each of them, microseconds.
+    pub(crate) silences: Histogram,
+    /// From that moment to the delivery that ended it, of those that were silent then, microseconds.
+    pub(crate) flowing: Histogram,
 }
 
 /// Load beside what is measured.

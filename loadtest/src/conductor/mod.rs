@@ -1,6 +1,7 @@
 //! Carries out a plan: every repetition goes through all targets in turn, so that what disturbs the machine for a while
 //! disturbs all alike, and a figure is compared with the floor's of the same repetition.
 
+mod faults;
 mod gauges;
 mod outcome;
 mod placed;
@@ -24,6 +25,7 @@ use crate::report;
 use crate::result::{Phase, Run};
 use crate::target::{Ground, Started, Target};
 use progress::Progress;
+pub(crate) use script::FURTHER;
 use stage::Stage;
 use workers::Workers;
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::faults;
 use super::outcome::{add_opened, note_published};
 use super::placed;
 use super::slow;
@@ -29,6 +30,9 @@ pub(crate) fn run(stage: &mut Stage<'_>, script: &Script) -> anyhow::Result<()> 
         Script::Echo { connections, per_second } => echo(stage, connections, per_second),
         Script::Rooms { connections, rooms } => in_rooms(stage, connections, rooms),
         Script::Hot { connections, per_second, seconds } => hot(stage, connections, per_second, seconds),
+        Script::Many { rooms, members, per_second } => many(stage, rooms, members, per_second),
+        Script::Further { connections } => further(stage, connections),
+        Script::Fault { connections, fault } => faults::run(stage, connections, fault),
         Script::Churn { connections } => churn(stage, connections),
         Script::Slow { connections } => slow::stalling(stage, connections),
         Script::Conflate => slow::sipping(stage),
@@ -215,6 +219,51 @@ fn hot(stage: &mut Stage<'_>, connections: usize, per_second: f64, seconds: f64)
         phase.members = placed::members(stage.running)?;
         Ok(())
     })
+}
+
+/// Many small rooms, published to alike by a member of each.
+fn many(stage: &mut Stage<'_>, rooms: usize, members: usize, per_second: f64) -> anyhow::Result<()> {
+    let listed = Membership::Listed { numbers: (0..rooms as u32).collect() };
+    connect(stage, rooms * members, &listed)?;
+    let publishing = Publishing {
+        per_second,
+        burst: 1,
+        seconds: 4.0,
+        data: DATA,
+        publishers: rooms,
+        to: Aim::Own,
+        members: None,
+        keys: None,
+        patience: PATIENCE_OF_SOCKETS,
+    };
+    stage.phase("warm", |stage, phase| stage.publish(phase, Publishing { seconds: 1.0, ..publishing }))?;
+    stage.phase("many", |stage, phase| {
+        let before = placed::read(stage.running)?;
+        stage.publish(phase, publishing)?;
+        phase.placed = placed::read(stage.running)?.since(&before);
+        phase.notes.extend(placed::astray(stage.running)?);
+        Ok(())
+    })
+}
+
+/// Rooms of each connection of the second half of [`further`], beyond the first.
+pub(crate) const FURTHER: usize = 40;
+
+/// Half of them in one room each, then the other half in [`FURTHER`] more: what a room more costs that is there anyway.
+fn further(stage: &mut Stage<'_>, connections: usize) -> anyhow::Result<()> {
+    let in_all = |each| Membership::Zipf { count: each, each, skew: 0.0, tagged: false, seed: 7 };
+    // All rooms are there before anything is measured, and all that a server makes once.
+    stage.phase("warm", |stage, phase| {
+        stage.open(phase, 200, IN_FLIGHT, &in_all(FURTHER + 1))?;
+        stage.hold(phase, 1.5, None)
+    })?;
+    for (name, each) in [("one", 1), ("more", FURTHER + 1)] {
+        stage.phase(name, |stage, phase| {
+            stage.open(phase, connections / 2, IN_FLIGHT, &in_all(each))?;
+            stage.hold(phase, 2.0, None)
+        })?;
+    }
+    Ok(())
 }
 
 /// 100 connections a second end and 100 begin, while the others are published to.

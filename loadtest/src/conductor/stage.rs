@@ -19,7 +19,7 @@ use crate::result::Phase;
 use crate::target::Running;
 
 /// What a connection may take to open, and a delivery to arrive, before it counts as failed or lost.
-const PATIENCE: Duration = Duration::from_secs(40);
+pub(super) const PATIENCE: Duration = Duration::from_secs(40);
 
 /// Handshakes under way at a time: enough to keep a server busy, few enough to measure the server and not its backlog.
 pub(super) const IN_FLIGHT: usize = 64;
@@ -223,7 +223,7 @@ impl<'a> Stage<'a> {
         quiet: f64,
         within: f64,
     ) -> anyhow::Result<Collected> {
-        let command = Command::Collect { deliveries, within, quiet: Some(quiet) };
+        let command = Command::Collect { deliveries, within, quiet: Some(quiet), silences: false };
         match self.workers.ask(worker, command, PATIENCE + Duration::from_secs_f64(within), self.progress)? {
             Event::Collected(collected) => Ok(collected),
             other => bail!("collecting was answered by {other:?}"),
@@ -241,7 +241,8 @@ impl<'a> Stage<'a> {
             .map(|worker| {
                 let deliveries = due[worker];
                 let quiet = deliveries.is_none().then_some(1.5);
-                (worker, Command::Collect { deliveries, within: PATIENCE.as_secs_f64(), quiet })
+                let within = PATIENCE.as_secs_f64();
+                (worker, Command::Collect { deliveries, within, quiet, silences: false })
             })
             .collect();
         let events = self.workers.ask_each(commands, PATIENCE * 2, self.progress, &mut |_| {})?;
@@ -250,7 +251,8 @@ impl<'a> Stage<'a> {
 
     /// The same of one worker alone, whatever the others hear.
     pub(crate) fn collect_from(&mut self, phase: &mut Phase, worker: usize, due: u64) -> anyhow::Result<()> {
-        let command = Command::Collect { deliveries: Some(due), within: PATIENCE.as_secs_f64(), quiet: None };
+        let within = PATIENCE.as_secs_f64();
+        let command = Command::Collect { deliveries: Some(due), within, quiet: None, silences: false };
         let event = self.workers.ask(worker, command, PATIENCE * 2, self.progress)?;
         take(phase, [(event, Some(due))])
     }

@@ -3,7 +3,7 @@
 mod script;
 mod verdict;
 
-pub(crate) use script::{Rooms, Script};
+pub(crate) use script::{Fault, Rooms, Script};
 pub(crate) use verdict::judge;
 
 use anyhow::bail;
@@ -60,7 +60,7 @@ fn plans() -> Vec<(&'static str, &'static str, Vec<Step>)> {
     let spread = ["ringway spread 1", "ringway spread 3"];
     let lenient = |name: &str| name.ends_with("drop_oldest") || name.ends_with("conflate");
     let names = || crate::target::all().into_iter().map(|target| target.name);
-    let apart = |name: &str| hop.contains(&name) || spread.contains(&name) || name == several;
+    let apart = |name: &str| hop.contains(&name) || spread.contains(&name) || name.ends_with("three nodes");
     let everyone: Vec<&'static str> = names().filter(|name| !apart(name) && !lenient(name)).collect();
     let policies: Vec<&'static str> = names()
         .filter(|name| OURS.contains(name) || (name.starts_with("ringway") && lenient(name)))
@@ -68,11 +68,13 @@ fn plans() -> Vec<(&'static str, &'static str, Vec<Step>)> {
     let newest = ["ringway direct conflate", "ringway gateway conflate", "ringway serve conflate"];
     let buffering = ["ringway serve", "ringway serve drop_oldest", "tokio-tungstenite", "websockets"];
     let (gateways, policies): (Vec<_>, Vec<_>) =
-        policies.into_iter().partition(|name| name.starts_with("ringway gateway"));
+        policies.into_iter().partition(|name| ["gateway", "relay"].iter().any(|way| name.contains(way)));
     let main_rivals = ["tokio-tungstenite", "websockets", "socket.io"];
     let more_rivals =
         [FLOOR, "websockets sequential", "websockets gathered", "fastapi", "picows", "ws", "centrifugo"];
     let ours: Vec<&'static str> = [&[FLOOR], &OURS[..]].concat();
+    let relays = [FLOOR, "ringway direct", "ringway gateway", "ringway relay", "nginx + serve", "centrifugo"];
+    let threes = ["ringway direct three nodes", several, "ringway relay three nodes"];
     let step = |script, targets: &[&'static str], repetitions| Step {
         script,
         targets: targets.to_vec(),
@@ -108,6 +110,8 @@ fn plans() -> Vec<(&'static str, &'static str, Vec<Step>)> {
         "websockets",
     ];
     let rooms = |each, tagged| Script::Rooms { connections: 2_000, rooms: Rooms { each, tagged } };
+    let many = |per_second| Script::Many { rooms: 500, members: 4, per_second };
+    let fault = |fault| Script::Fault { connections: 3_000, fault };
     let roomy = ["ringway direct", "ringway gateway", "ringway serve", several];
     vec![
         (
@@ -166,6 +170,24 @@ fn plans() -> Vec<(&'static str, &'static str, Vec<Step>)> {
                 step(rooms(5, false), &[several], 3),
                 step(rooms(5, true), &[several], 3),
                 step(Script::Upgrade { connections: 2_000 }, &OURS[..2], 3),
+            ],
+        ),
+        (
+            "relay",
+            "a gateway that holds the sockets, beside the tunnel, nodes alone and others: a quarter of an hour",
+            vec![
+                step(core, &relays, 3),
+                step(Script::Memory { connections: 8_000 }, &relays[1..], 1),
+                step(Script::Further { connections: 4_000 }, &relays[1..4], 1),
+                step(many(10_000.0), &threes, 3),
+                step(many(2_000.0), &threes, 3),
+                step(rooms(5, false), &threes[1..], 2),
+                step(fault(Fault::Drain), &threes[2..], 3),
+                step(fault(Fault::Kill), &threes[2..], 3),
+                step(fault(Fault::Stop), &threes[2..], 3),
+                step(fault(Fault::Drain), &threes[1..2], 1),
+                step(fault(Fault::Kill), &threes[1..2], 1),
+                step(fault(Fault::Stop), &threes[1..2], 1),
             ],
         ),
         (

@@ -25,6 +25,12 @@ pub(crate) enum Script {
     Rooms { connections: usize, rooms: Rooms },
     /// One room, over as many nodes as its target has.
     Hot { connections: usize, per_second: f64, seconds: f64 },
+    /// Rooms of so many members each, so many publications a second in all.
+    Many { rooms: usize, members: usize, per_second: f64 },
+    /// What further rooms of a connection hold.
+    Further { connections: usize },
+    /// The node of all connections is taken away.
+    Fault { connections: usize, fault: Fault },
     /// Coming and going.
     Churn { connections: usize },
     /// A tenth doesn't read.
@@ -47,6 +53,17 @@ pub(crate) struct Rooms {
     pub(crate) tagged: bool,
 }
 
+/// How a node goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// SIGTERM: it hands over what it has.
+    Drain,
+    /// SIGKILL.
+    Kill,
+    /// SIGSTOP: its sockets stay, and say nothing.
+    Stop,
+}
+
 impl Script {
     /// As in results: `core`, `core-10k`, `rooms-5-tagged`.
     pub(crate) fn name(&self) -> String {
@@ -65,6 +82,11 @@ impl Script {
                 format!("rooms-{}{}", rooms.each, if rooms.tagged { "-tagged" } else { "" })
             }
             Script::Hot { .. } => "hot".to_owned(),
+            Script::Many { per_second, .. } => format!("many-{per_second}"),
+            Script::Further { .. } => "further".to_owned(),
+            Script::Fault { fault: Fault::Drain, .. } => "drained".to_owned(),
+            Script::Fault { fault: Fault::Kill, .. } => "killed".to_owned(),
+            Script::Fault { fault: Fault::Stop, .. } => "stopped".to_owned(),
             Script::Churn { .. } => "churn".to_owned(),
             Script::Slow { .. } => "slow".to_owned(),
             Script::Conflate => "conflate".to_owned(),
@@ -80,6 +102,8 @@ impl Script {
             Script::Window | Script::Conflate => 200,
             Script::Noisy => 240,
             Script::Hop => 2,
+            Script::Many { rooms, members, .. } => rooms * members,
+            Script::Further { connections } => connections + 200,
             Script::Core { connections, .. }
             | Script::Memory { connections }
             | Script::OwnRooms { connections }
@@ -88,6 +112,7 @@ impl Script {
             | Script::Echo { connections, .. }
             | Script::Rooms { connections, .. }
             | Script::Hot { connections, .. }
+            | Script::Fault { connections, .. }
             | Script::Churn { connections }
             | Script::Slow { connections }
             | Script::Storm { connections }
@@ -107,7 +132,16 @@ impl Script {
 
     /// Whether its figures are compared with the floor's, so that it always runs with them.
     pub(crate) fn needs_floor(&self) -> bool {
-        !matches!(self, Script::Hot { .. } | Script::Slow { .. } | Script::Conflate | Script::Noisy)
+        !matches!(
+            self,
+            Script::Hot { .. }
+                | Script::Many { .. }
+                | Script::Further { .. }
+                | Script::Fault { .. }
+                | Script::Slow { .. }
+                | Script::Conflate
+                | Script::Noisy
+        )
     }
 
     /// For how long, in seconds, a worker doesn't sleep after an event. Where latencies are measured that is the first one's

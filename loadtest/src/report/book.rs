@@ -19,7 +19,7 @@ pub(super) fn is_floor(target: &str) -> bool {
 }
 
 /// Scripts in the order of a report; others follow by name.
-const SCRIPTS: [&str; 17] = [
+const SCRIPTS: [&str; 22] = [
     "core",
     "core-10k",
     "window",
@@ -30,6 +30,11 @@ const SCRIPTS: [&str; 17] = [
     "echo",
     "rooms",
     "hot",
+    "many",
+    "further",
+    "drained",
+    "killed",
+    "stopped",
     "upgrade",
     "churn",
     "slow",
@@ -223,10 +228,10 @@ impl Book {
         self.runs.iter().find(|run| run.target == target).map_or("", |run| &run.path)
     }
 
-    /// What there is of one way through Ringway: the plainest name, where there are several.
+    /// What there is of one way through Ringway: the plainest name, where there are several. The relay has a table of its own.
     pub(super) fn ringway(&self, script: &str, way: Way) -> Option<&str> {
         let ours = self.targets(script).into_iter().filter(|target| Way::of(target) == Some(way));
-        ours.min_by_key(|target| target.len())
+        ours.min_by_key(|target| (target.contains("relay"), target.len()))
     }
 
     fn measured(&self) -> impl Iterator<Item = &Run> {

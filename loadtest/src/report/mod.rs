@@ -9,6 +9,7 @@ mod headline;
 mod page;
 mod placed;
 pub(crate) mod plot;
+mod relay;
 #[cfg(test)]
 mod sample;
 mod slow;

@@ -7,7 +7,7 @@ use super::book::Book;
 use super::plot::{Group, Plot};
 use super::table::{Table, escape};
 use super::unit::Unit;
-use super::{headline, placed, slow, tables};
+use super::{headline, placed, relay, slow, tables};
 use crate::result::Machine;
 
 const STYLE: &str = include_str!("style.css");
@@ -43,6 +43,12 @@ pub(super) fn html(book: &Book, groups: &[Group]) -> String {
     if !headline.rows.is_empty() {
         let _ = writeln!(out, "<section class=\"headline\">\n<h2>{}</h2>", escape(&headline.title));
         let _ = writeln!(out, "{}<p class=\"about\">{}</p>\n</section>", headline.html(), escape(FINE_PRINT));
+    }
+
+    let relay = relay::table(book);
+    if !relay.rows.is_empty() {
+        let _ = writeln!(out, "<section class=\"headline\">\n<h2>{}</h2>", escape(&relay.title));
+        let _ = writeln!(out, "{}</section>", relay.html());
     }
 
     for group in groups {
@@ -91,6 +97,10 @@ pub(super) fn markdown(book: &Book) -> String {
     let headline = headline::table(book);
     if !headline.rows.is_empty() {
         table("##", &headline.title, &circumstances(book).join(" "), &headline);
+    }
+    let relay = relay::table(book);
+    if !relay.rows.is_empty() {
+        table("##", &relay.title, &relay::troubles(book).join("; "), &relay);
     }
     for script in book.scripts() {
         if let Some(one) = slow::of_script(book, script).or_else(|| placed::of_script(book, script)) {

@@ -17,7 +17,7 @@ use crate::dialect::{Format, Pass, Policy, Spec};
 /// Connections of a node; a process has 20,000 open files on many machines.
 const NODE_HOLDS: usize = 18_000;
 
-/// Connections of a gateway: each is two sockets.
+/// Connections of a gateway: by a tunnel each is two sockets.
 const GATEWAY_HOLDS: usize = 9_000;
 
 /// For servers of the loop-back address that live for minutes.
@@ -48,6 +48,31 @@ fn classes(policy: Policy) -> String {
     }
 }
 
+/// How a gateway brings clients to nodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Tunnel,
+    Relay,
+}
+
+impl Way {
+    /// As configurations name it.
+    fn name(self) -> &'static str {
+        match self {
+            Way::Tunnel => "tunnel",
+            Way::Relay => "relay",
+        }
+    }
+
+    /// Connections of a gateway.
+    fn holds(self) -> usize {
+        match self {
+            Way::Tunnel => GATEWAY_HOLDS,
+            Way::Relay => NODE_HOLDS,
+        }
+    }
+}
+
 /// Rooms that are spread whatever their size.
 const SPREAD: &str = "\n[[classes]]\nrooms = \"**\"\nspread = 3\n";
 
@@ -62,14 +87,27 @@ pub(super) fn targets() -> Vec<Target> {
         }),
         target("ringway direct conflate", NODE, nats, |ground| direct(ground, Format::Msgpack, Conflate)),
         target("ringway direct json", NODE, nats, |ground| direct(ground, Format::Json, Disconnect)),
-        target("ringway gateway", GATEWAY, nats, |ground| gateway(ground, Disconnect, 1)),
-        target("ringway three nodes", "gateway and three nodes", nats, |ground| {
-            gateway(ground, Disconnect, 3)
+        target("ringway gateway", GATEWAY, nats, |ground| gateway(ground, Way::Tunnel, Disconnect, 1)),
+        target("ringway relay", GATEWAY, nats, |ground| gateway(ground, Way::Relay, Disconnect, 1)),
+        target("ringway three nodes", THREE_NODES, nats, |ground| {
+            gateway(ground, Way::Tunnel, Disconnect, 3)
         }),
-        target("ringway spread 1", "a node, found by locate", nats, |ground| spread(ground, 1)),
-        target("ringway spread 3", "three nodes, found by locate", nats, |ground| spread(ground, 3)),
-        target("ringway gateway drop_oldest", GATEWAY, nats, |ground| gateway(ground, DropOldest, 1)),
-        target("ringway gateway conflate", GATEWAY, nats, |ground| gateway(ground, Conflate, 1)),
+        target("ringway relay three nodes", THREE_NODES, nats, |ground| {
+            gateway(ground, Way::Relay, Disconnect, 3)
+        }),
+        target("ringway direct three nodes", "three nodes, found by locate", nats, |ground| {
+            located(ground, &classes(Disconnect), 3)
+        }),
+        target("ringway spread 1", "a node, found by locate", nats, |ground| located(ground, SPREAD, 1)),
+        target("ringway spread 3", "three nodes, found by locate", nats, |ground| located(ground, SPREAD, 3)),
+        target("ringway gateway drop_oldest", GATEWAY, nats, |ground| {
+            gateway(ground, Way::Tunnel, DropOldest, 1)
+        }),
+        target("ringway gateway conflate", GATEWAY, nats, |ground| gateway(ground, Way::Tunnel, Conflate, 1)),
+        target("ringway relay drop_oldest", GATEWAY, nats, |ground| {
+            gateway(ground, Way::Relay, DropOldest, 1)
+        }),
+        target("ringway relay conflate", GATEWAY, nats, |ground| gateway(ground, Way::Relay, Conflate, 1)),
         target("ringway two nodes", "two nodes over NATS", nats, |ground| {
             nodes(ground, Format::Msgpack, Disconnect, 2)
         }),
@@ -82,6 +120,7 @@ pub(super) fn targets() -> Vec<Target> {
 
 const NODE: &str = "node alone";
 const GATEWAY: &str = "gateway and node";
+const THREE_NODES: &str = "gateway and three nodes";
 
 /// As many nodes as the connections need, reached by themselves.
 fn direct(ground: &Ground, format: Format, policy: Policy) -> anyhow::Result<Started> {
@@ -138,14 +177,14 @@ fn nodes(ground: &Ground, format: Format, policy: Policy, count: usize) -> anyho
 }
 
 /// Gateways before at least so many nodes, with tokens.
-fn gateway(ground: &Ground, policy: Policy, least: usize) -> anyhow::Result<Started> {
+fn gateway(ground: &Ground, way: Way, policy: Policy, least: usize) -> anyhow::Result<Started> {
     let count = ground.connections.div_ceil(NODE_HOLDS).max(least);
     let Cluster { ringway, nats, nodes } = match Cluster::start(ground, &classes(policy), count)? {
         Ok(cluster) => cluster,
         Err(why) => return Ok(Started::Absent(why)),
     };
-    let count = ground.connections.div_ceil(GATEWAY_HOLDS).max(1);
-    let gateways = (0..count).map(|n| ringway.gateway(ground, n)?.knows(nodes.len()));
+    let count = ground.connections.div_ceil(way.holds()).max(1);
+    let gateways = (0..count).map(|n| ringway.gateway(ground, way, n)?.knows(nodes.len()));
     let gateways = gateways.collect::<anyhow::Result<Vec<_>>>()?;
     let addresses = gateways.iter().map(|gateway| gateway.listen).collect();
     let roles = vec![role("gateway", &gateways), role("node", &nodes), nats.role()];
@@ -160,17 +199,16 @@ fn gateway(ground: &Ground, policy: Policy, least: usize) -> anyhow::Result<Star
     })))
 }
 
-/// So many nodes that clients reach by themselves, where a gateway says; every room is spread over three nodes, or all
-/// there are.
-fn spread(ground: &Ground, count: usize) -> anyhow::Result<Started> {
+/// So many nodes that clients reach by themselves, where a gateway says.
+fn located(ground: &Ground, classes: &str, count: usize) -> anyhow::Result<Started> {
     if ground.connections.div_ceil(NODE_HOLDS) > count {
         return Ok(Started::Absent(format!("{} members don't fit on {count} nodes", ground.connections)));
     }
-    let Cluster { ringway, nats, nodes } = match Cluster::start(ground, SPREAD, count)? {
+    let Cluster { ringway, nats, nodes } = match Cluster::start(ground, classes, count)? {
         Ok(cluster) => cluster,
         Err(why) => return Ok(Started::Absent(why)),
     };
-    let gateway = [ringway.gateway(ground, 0)?.knows(count)?];
+    let gateway = [ringway.gateway(ground, Way::Tunnel, 0)?.knows(count)?];
     let pass = Pass::Located { secret: TENANT_SECRET.to_owned(), tenant: TENANT.to_owned() };
     let roles = vec![role("gateway", &gateway), role("node", &nodes), nats.role()];
     let versions = format!("{}, {}", ringway.version, nats.version);
@@ -328,10 +366,11 @@ impl Ringway {
         Server::start(program, listen, admin)
     }
 
-    fn gateway(&self, ground: &Ground, n: usize) -> anyhow::Result<Server> {
+    fn gateway(&self, ground: &Ground, way: Way, n: usize) -> anyhow::Result<Server> {
         let (listen, admin) = (free_port(), free_port());
         let program = self
             .program(&format!("gateway-{n}"), "gateway", ground)
+            .env("RINGWAY_GATEWAY__PATH", way.name())
             .env("RINGWAY_GATEWAY__LISTEN", listen.to_string())
             .env("RINGWAY_GATEWAY__ADMIN", admin.to_string());
         Server::start(program, listen, admin)

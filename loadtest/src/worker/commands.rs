@@ -17,7 +17,7 @@ use super::publish::{Load, Publishing};
 use super::tally::Tally;
 use super::trickle::Trickle;
 use super::upgrade::Nonce;
-use crate::control::{Collected, Command, Event, Membership, Standing};
+use crate::control::{Collected, Command, Event, Membership, Silence, Standing};
 use crate::dialect::{Spec, stamp};
 
 impl Engine {
@@ -60,10 +60,10 @@ impl Engine {
                 self.job = Some(Job::Publish(Box::new(publishing)));
                 None
             }
-            Command::Collect { deliveries, within, quiet } => {
+            Command::Collect { deliveries, within, quiet, silences } => {
                 let end = now.saturating_add(clock::nanoseconds(within));
                 let quiet = quiet.map(clock::nanoseconds);
-                self.job = Some(Job::Collect(Collecting { deliveries, end, quiet, began: now }));
+                self.job = Some(Job::Collect(Collecting { deliveries, end, quiet, silences, began: now }));
                 None
             }
             Command::Close { count, abruptly } => {
@@ -75,10 +75,7 @@ impl Engine {
                 self.tally = Tally::new(now);
                 self.trickle.reset();
                 self.next_number = 0;
-                for connection in self.places.iter_mut().flatten() {
-                    connection.before = 0;
-                    connection.order = 0;
-                }
+                self.places.iter_mut().flatten().for_each(Connection::reset);
                 Some(Event::Done)
             }
             Command::Stall { count } => {
@@ -105,9 +102,11 @@ impl Engine {
             }
             Job::Collect(collecting) => {
                 let done = collecting.is_done(&self.tally, now);
+                let silences = collecting.silences;
                 done.then(|| {
                     let (lags, orders) = (self.trickle.told(), self.orders());
-                    Event::Collected(Collected { lags, orders, ..self.tally.collected() })
+                    let silences = if silences { self.silences() } else { Vec::new() };
+                    Event::Collected(Collected { lags, orders, silences, ..self.tally.collected() })
                 })
             }
             Job::Close => self.leaving.is_empty().then_some(Event::Done),
@@ -125,6 +124,13 @@ impl Engine {
             }
         }
         orders
+    }
+
+    /// The longest silence of each open connection.
+    fn silences(&self) -> Vec<Silence> {
+        let open = self.places.iter().flatten().filter(|connection| connection.is_open());
+        let until = self.tally.newest.max(self.last_sent);
+        open.map(|connection| connection.silence(until)).collect()
     }
 
     fn open_more(&mut self, now: u64) -> Option<Event> {

@@ -4,6 +4,8 @@ use std::io::{self, Write as _};
 
 use mio::net::TcpStream;
 
+use crate::control::Silence;
+
 /// How far a connection has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Phase {
@@ -27,6 +29,9 @@ pub(crate) struct Connection {
     pub(crate) before: u32,
     /// What came since the last reset, in its order, as a hash.
     pub(crate) order: u32,
+    /// When the last of it came (0: nothing did), and how long nothing came at most.
+    heard: u64,
+    silence: Silence,
     pub(crate) phase: Phase,
     /// Answers until it is ready.
     pub(crate) waiting: u8,
@@ -60,7 +65,39 @@ impl Connection {
     pub(crate) fn new(socket: TcpStream, birth: u32, started: u64) -> Connection {
         let kept = Some(Box::new(Kept { started, ..Kept::default() }));
         let phase = Phase::Connecting;
-        Connection { socket, birth, before: 0, order: 0, phase, waiting: 0, stalled: false, kept }
+        Connection {
+            socket,
+            birth,
+            before: 0,
+            order: 0,
+            heard: 0,
+            silence: Silence::default(),
+            phase,
+            waiting: 0,
+            stalled: false,
+            kept,
+        }
+    }
+
+    /// Forgets what came.
+    pub(crate) fn reset(&mut self) {
+        (self.before, self.order, self.heard, self.silence) = (0, 0, 0, Silence::default());
+    }
+
+    /// A delivery came at `now`.
+    #[inline]
+    pub(crate) fn heard(&mut self, now: u64) {
+        let length = now.saturating_sub(self.heard) / 1_000;
+        if length > self.silence.length && self.heard > 0 {
+            self.silence = Silence { until: now, length };
+        }
+        self.heard = now;
+    }
+
+    /// The longest silence until `now`.
+    pub(crate) fn silence(&self, now: u64) -> Silence {
+        let length = now.saturating_sub(self.heard) / 1_000;
+        if length > self.silence.length { Silence { until: now, length } } else { self.silence }
     }
 
     pub(crate) fn is_open(&self) -> bool {

@@ -63,6 +63,8 @@ pub(crate) struct Engine {
     /// When the next message is to be sent: looked at between any two events.
     pub(super) next_send: u64,
     pub(super) next_number: u32,
+    /// When the last message was sent.
+    pub(super) last_sent: u64,
     /// Ready connections.
     pub(super) open: usize,
     pub(super) births: u32,
@@ -120,6 +122,7 @@ impl Engine {
             job: None,
             next_send: u64::MAX,
             next_number: 0,
+            last_sent: 0,
             open: 0,
             births: 0,
             oldest: 0,

@@ -35,6 +35,8 @@ pub(crate) struct Collecting {
     pub(crate) end: u64,
     /// Nanoseconds without a delivery that end it, too.
     pub(crate) quiet: Option<u64>,
+    /// Whether silences are told.
+    pub(crate) silences: bool,
     pub(crate) began: u64,
 }
 

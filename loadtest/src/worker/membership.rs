@@ -33,7 +33,9 @@ pub(crate) struct Rooms {
 impl Rooms {
     pub(crate) fn new(plan: &Membership) -> Rooms {
         let up_to = match *plan {
-            Membership::One | Membership::Windowed | Membership::Own => Vec::new(),
+            Membership::One | Membership::Windowed | Membership::Own | Membership::Listed { .. } => {
+                Vec::new()
+            }
             Membership::Zipf { count, each, skew, tagged, .. } => {
                 chances(if tagged { count / each.max(1) } else { count }, skew)
             }
@@ -51,6 +53,9 @@ impl Rooms {
         match self.plan {
             Membership::One | Membership::Windowed => vec![0],
             Membership::Own => vec![number as u32],
+            Membership::Listed { ref numbers } => {
+                numbers.get(number % numbers.len().max(1)).copied().into_iter().collect()
+            }
             Membership::Zipf { count, each, tagged: false, seed, .. } => {
                 let mut random = of_connection(seed, number);
                 self.choose(&mut random, each.min(count))
@@ -70,7 +75,9 @@ impl Rooms {
                 Kind::Tagged { family: number / each, member: number % each }
             }
             Membership::Windowed => Kind::Windowed,
-            Membership::One | Membership::Own | Membership::Zipf { .. } => Kind::Usual,
+            Membership::One | Membership::Own | Membership::Zipf { .. } | Membership::Listed { .. } => {
+                Kind::Usual
+            }
         };
         Room { number, kind }
     }
@@ -153,6 +160,13 @@ mod tests {
         assert_eq!(rooms_of(&Membership::One, 17), [0]);
         assert_eq!(rooms_of(&Membership::Windowed, 17), [0]);
         assert_eq!(rooms_of(&Membership::Own, 17), [17]);
+    }
+
+    #[test]
+    fn listed_rooms_are_taken_in_turn() {
+        let plan = Membership::Listed { numbers: vec![4, 9, 2] };
+        assert_eq!((0..5).map(|number| rooms_of(&plan, number)[0]).collect::<Vec<_>>(), [4, 9, 2, 4, 9]);
+        assert_eq!(Rooms::new(&plan).sizes(4), [0, 0, 1, 0, 2, 0, 0, 0, 0, 1]);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! It shares its machine with what it measures, so a delivery costs it a share of a wait, a read, a search and a counter:
 //! nothing is decoded that needn't be, and an idle connection has no buffer.
 
-mod clock;
+pub(crate) mod clock;
 mod commands;
 pub(crate) mod connection;
 mod diag;

@@ -77,7 +77,7 @@ impl Members {
             Membership::Own => Some(Members::Each(1)),
             _ if total == 0 => None,
             Membership::One | Membership::Windowed => Some(Members::Each(total as u64)),
-            Membership::Zipf { .. } => Some(Members::Of(plan.sizes(total))),
+            Membership::Zipf { .. } | Membership::Listed { .. } => Some(Members::Of(plan.sizes(total))),
         }
     }
 
@@ -95,6 +95,8 @@ impl Publishing {
         let ordered = match rooms.plan() {
             Membership::One | Membership::Windowed => load.publishers == 1,
             Membership::Own => load.to == Aim::Own || load.publishers == 1,
+            // One publisher a room at most: the first connections are in as many rooms.
+            Membership::Listed { numbers } => load.to == Aim::Own && load.publishers <= numbers.len(),
             Membership::Zipf { .. } => false,
         };
         // Only now: counting members takes its time, and none of that is to be late.
@@ -207,6 +209,7 @@ impl Engine {
         let members = publishing.members.as_ref().filter(|_| publishing.load.to != Aim::Nobody);
         publishing.due += members.map_or(0, |members| members.of(room)) * burst as u64;
         publishing.end = now;
+        self.last_sent = now;
         if let Err(error) = sent {
             self.gone(place, told(&error));
         }

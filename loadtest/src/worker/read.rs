@@ -253,6 +253,7 @@ impl Taking<'_> {
         }
         if self.tally.delivery(stamp, self.now, &mut connection.before) {
             connection.order = stamp.after(connection.order);
+            connection.heard(self.now);
         }
     }
 

@@ -136,6 +136,7 @@ impl Tally {
             last: histogram::pack(&last),
             lags: Vec::new(),
             orders: BTreeSet::new(),
+            silences: Vec::new(),
         }
     }
 }

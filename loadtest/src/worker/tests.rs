@@ -175,7 +175,12 @@ impl Worker {
 
     fn collect(&mut self, deliveries: u64) -> Collected {
         let within = DEADLINE.as_secs_f64() / 2.0;
-        match self.ask(Command::Collect { deliveries: Some(deliveries), within, quiet: None }) {
+        match self.ask(Command::Collect {
+            deliveries: Some(deliveries),
+            within,
+            quiet: None,
+            silences: false,
+        }) {
             Event::Collected(collected) => collected,
             other => panic!("{other:?}"),
         }
