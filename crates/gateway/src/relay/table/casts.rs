@@ -105,7 +105,7 @@ impl<R> Table<R> {
     fn has_entered(&self, node: NodeNo, number: u32, conn: ConnNo) -> Result<bool, Broken> {
         let client = self.clients.get(conn).ok_or(Broken::UnknownConnection)?;
         let place = client.places.iter().find(|place| place.node == node).ok_or(Broken::UnknownConnection)?;
-        if place.standing == Standing::Closing {
+        if place.standing == Standing::Closing || place.closed {
             return Ok(false);
         }
         let room = self.nodes.get(usize::from(node.0)).and_then(|node| node.room(number));

@@ -155,6 +155,8 @@ pub(super) struct Place {
     pub(super) as_home: bool,
     /// It was its home: closed as soon as nothing of it is there.
     pub(super) former: bool,
+    /// It has closed the client, which is in no room there any more, though the node may not know yet.
+    pub(super) closed: bool,
     /// For how many seconds the client has had nothing to do with it.
     pub(super) idle: u8,
     /// Bytes of the client's messages that the node isn't done with.

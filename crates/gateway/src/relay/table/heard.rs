@@ -123,6 +123,9 @@ impl<R> Table<R> {
             }
             Down::Close { code, reason, .. } => {
                 // Nothing more is said of it: its rooms are left without an `Exit`.
+                if let Some(place) = client.place(node) {
+                    place.closed = true;
+                }
                 for seat in 0..client.seats.len() {
                     if client.seats[seat].node == node {
                         self.take_out(client, seat);
@@ -196,6 +199,9 @@ impl<R> Table<R> {
         let declared = declared.ok_or(Broken::UndeclaredRoom)?;
         if declared.tenant != client.tenant {
             return Err(Broken::OtherTenant);
+        }
+        if client.place(node).is_some_and(|place| place.closed) {
+            return Ok(());
         }
         let name = declared.room;
         let at = match (at, &declared.said.epoch) {

@@ -67,6 +67,7 @@ impl<R> Table<R> {
             standing: Standing::Opening,
             as_home: role != OpenAs::Further,
             former: false,
+            closed: false,
             idle: 0,
             in_flight: 0,
             owed: 0,

@@ -371,6 +371,18 @@ fn whom_its_node_closes_is_in_no_room_there() {
     let conn = stage.live();
     stage.joined(0, conn, "home", 1, 4);
     stage.hears(0, &Down::Close { conn, code: 4401, reason: "expired".into() });
+    // The node may name it for a moment still.
+    let but = Exclude::AllBut(vec![conn]);
+    let cast = ringway_link::Cast {
+        room: ringway_link::RoomNo(1),
+        offset: Some(5),
+        ts: 5,
+        key: None,
+        but,
+        json: b"5",
+        msgpack: b"",
+    };
+    stage.hears(0, &Down::Cast(cast));
     // The room's number is another's, before the gateway has said that the client is gone.
     stage.hears(0, &Down::Room(declared(1, "t", "other", Some("e"))));
     stage.done();
