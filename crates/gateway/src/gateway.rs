@@ -11,8 +11,7 @@ use prometheus_client::registry::Registry;
 use ringway_backplane::Backplane;
 use ringway_config::ClientPath;
 use ringway_edge::{Frame, serve};
-use ringway_protocol::frame::{Goaway, ServerFrame};
-use ringway_protocol::{CloseCode, Format, encode_server};
+use ringway_protocol::{CloseCode, Format};
 use ringway_ring::{NodeId, View};
 use ringway_telemetry::admin::Checks;
 use tokio::sync::{Semaphore, watch};
@@ -22,6 +21,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::accept;
 use crate::auth::Directory;
+use crate::encode::{RESTARTS, goaway};
 use crate::limits::{Rates, TIDY};
 use crate::metrics::Metrics;
 use crate::relay::{self, LinkMetrics, Relay, RelayMetrics};
@@ -227,17 +227,8 @@ async fn tidy(gateway: Arc<Gateway>) {
 /// Finished frames for clients whose tunnel the gateway itself ends.
 fn last_words() -> LastWords {
     let close = |reason| Frame::close(CloseCode::RESTART, reason);
-    let stopping = close("the gateway restarts");
-    let goaway = |format| {
-        let frame = ServerFrame::Goaway(Goaway { after: 0, reason: Some("the gateway restarts".into()) });
-        let mut payload = Vec::new();
-        encode_server(format, &frame, &mut payload);
-        let frame = match format {
-            Format::Json => Frame::text(&payload),
-            Format::Msgpack => Frame::binary(&payload),
-        };
-        Bytes::from([frame.encoded(), stopping.encoded()].concat())
-    };
+    let stopping = close(RESTARTS);
+    let goaway = |format| Bytes::from([goaway(format).encoded(), stopping.encoded()].concat());
     LastWords {
         node_lost: Bytes::copy_from_slice(close("the node is gone").encoded()),
         stopping_json: goaway(Format::Json),

@@ -12,6 +12,7 @@ mod accept;
 mod api;
 mod auth;
 mod clock;
+mod encode;
 mod gateway;
 mod limits;
 mod metrics;

@@ -120,6 +120,9 @@ fn the_homes_of_one_client_are_those_of_the_room_its_own_first() {
         let (key, over) = (key(&format!("r{number}")), 1 + (number % 12) as u8);
         let homes = view.homes_of(&pool(), key, over, &who);
         assert_eq!(homes.first().copied(), view.home(&pool(), key, over, &who));
+        let order: Vec<_> = view.order_of(&pool(), key, over, &who).collect();
+        assert_eq!((&order[..homes.len()], order.len()), (&homes[..], 10), "then all others");
+        assert_eq!(order.iter().collect::<std::collections::HashSet<_>>().len(), 10, "each once");
         let mut sorted = homes.clone();
         sorted.sort();
         let mut of_room: Vec<_> = view.homes(&pool(), key, over).collect();

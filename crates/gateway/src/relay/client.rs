@@ -17,11 +17,11 @@ use ringway_protocol::{CloseCode, Code, close};
 use tokio::time::timeout;
 
 use super::Relay;
-use super::feed::finished;
 use super::rates::{Kept, TooMuch};
 use super::table::{Ask, Flow};
 use super::tenants::TenantHere;
 use super::worker::Worker;
+use crate::encode::finished;
 
 /// How long a client may be kept from being read because what it sent can't go on: longer than any node is looked for. Who
 /// waits longer is told to come again.

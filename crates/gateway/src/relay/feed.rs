@@ -4,11 +4,12 @@
 use std::sync::Arc;
 
 use ringway_edge::{Feed, Frame, Lost};
-use ringway_protocol::codec::{self, Format};
+use ringway_protocol::codec::Format;
 use ringway_protocol::frame::{Gap, GapReason, ServerFrame};
 use ringway_protocol::name::{EpochName, RoomName};
 
 use super::tenants::TenantHere;
+use crate::encode::finished;
 
 /// The publications of one room in one epoch, or before it has one.
 #[derive(Debug)]
@@ -51,15 +52,5 @@ impl Feed for RoomFeed {
 
     fn conflated(&self, frames: u64) {
         self.tenant.counts.conflated.inc_by(frames);
-    }
-}
-
-/// A frame of the gateway's own, as it goes to a socket.
-pub(crate) fn finished(format: Format, frame: &ServerFrame) -> Frame {
-    let mut payload = Vec::new();
-    codec::encode_server(format, frame, &mut payload);
-    match format {
-        Format::Json => Frame::text(&payload),
-        Format::Msgpack => Frame::binary(&payload),
     }
 }

@@ -7,11 +7,10 @@ use std::time::Duration;
 use ringway_edge::{Frame, Outbound};
 use ringway_protocol::CloseCode;
 use ringway_protocol::codec::Format;
-use ringway_protocol::frame::{Goaway, ServerFrame};
 use tokio::time::{Instant, sleep};
 
 use super::Relay;
-use super::feed::finished;
+use crate::encode::{RESTARTS, goaway};
 
 /// How long a `hello` that is on its way may take.
 const HELLO: Duration = Duration::from_millis(500);
@@ -22,12 +21,9 @@ const LOOK: Duration = Duration::from_millis(10);
 /// Clients that are told before others have their turn.
 const AT_ONCE: usize = 64;
 
-const REASON: &str = "the gateway restarts";
-
 /// Tells all clients to move, and closes them: within [`HELLO`], and the time it takes to write.
 pub(crate) async fn say(relay: &Relay) {
-    let goaway = ServerFrame::Goaway(Goaway { after: 0, reason: Some(REASON.into()) });
-    let words = [Format::Json, Format::Msgpack].map(|format| finished(format, &goaway));
+    let words = [Format::Json, Format::Msgpack].map(goaway);
     let until = Instant::now() + HELLO;
     loop {
         let (greeted, others) = relay.clients_by_greeting();
@@ -51,7 +47,7 @@ async fn close_all(clients: Vec<(Format, Arc<Outbound>)>, words: Option<&[Frame;
                 Format::Msgpack => msgpack,
             });
         }
-        out.close(CloseCode::RESTART, REASON);
+        out.close(CloseCode::RESTART, RESTARTS);
         if at % AT_ONCE == AT_ONCE - 1 {
             tokio::task::yield_now().await;
         }

@@ -302,11 +302,6 @@ impl Hands {
                 && self.view.node(id).is_some()
                 && !not.iter().any(|not| self.nodes.id(*not) == Some(*id))
         };
-        if self.view.spread_of(key).max(spread) <= 1 {
-            return self.view.walk(pool, key.slot()).find(is_usable);
-        }
-        let homes = self.view.homes_of(pool, key, spread, who.passport.session().as_str());
-        let others = self.view.walk(pool, key.slot()).skip(homes.len());
-        homes.iter().copied().chain(others).find(is_usable)
+        self.view.order_of(pool, key, spread, who.passport.session().as_str()).find(is_usable)
     }
 }

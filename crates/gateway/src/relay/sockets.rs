@@ -18,10 +18,11 @@ use tokio::sync::oneshot;
 
 use super::clients::{Client, Clients};
 use super::credit::WORTH_TELLING;
-use super::feed::{RoomFeed, finished};
+use super::feed::RoomFeed;
 use super::pass::Pass;
 use super::table::{Lost, NotOpened, To};
 use super::tenants::TenantHere;
+use crate::encode::finished;
 
 /// The sockets of one worker.
 #[derive(Debug, Default)]

@@ -9,7 +9,7 @@ use ringway_protocol::frame::ServerFrame;
 use tokio_util::sync::CancellationToken;
 
 use super::Relay;
-use super::feed::finished;
+use crate::encode::finished;
 
 /// Turns the wheel until `end`.
 pub(crate) async fn run(relay: Arc<Relay>, end: CancellationToken) {

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use ringway_auth::{Mode, Ticket};
 use ringway_protocol::PoolId;
-use ringway_ring::{Announcement, KeyHash, NodeId, View};
+use ringway_ring::{Announcement, NodeId, View};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
@@ -50,18 +50,6 @@ pub(crate) enum Way {
     Relay(Opening),
     /// In this process.
     Local(Box<dyn Place>),
-}
-
-/// What a place is sought for: a connection, or a room that one is in.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Sought<'a> {
-    /// Its tenant's nodes.
-    pub(crate) pool: &'a PoolId,
-    pub(crate) key: KeyHash,
-    /// Over how many nodes its class spreads it in any case.
-    pub(crate) spread: u8,
-    /// Whose, where it is spread.
-    pub(crate) session: &'a str,
 }
 
 /// Finds nodes for upgrades.
@@ -104,8 +92,7 @@ impl Router {
         relay: Option<&Arc<Relay>>,
     ) -> Result<Way, Problem> {
         let view = self.view();
-        let sought = Sought { pool, key: key(ticket), spread, session: ticket.session.as_str() };
-        let nodes = self.candidates(&view, sought);
+        let nodes = self.candidates(view.order_of(pool, key(ticket), spread, ticket.session.as_str()), &view);
         if nodes.is_empty() {
             return Err(Problem::unavailable("no node serves this tenant at the moment"));
         }
@@ -148,14 +135,14 @@ impl Router {
         Err(Problem::unavailable("no node could be reached"))
     }
 
-    /// At most [`TRIES`] nodes in the order in which to try them: its home, the room's other homes, the rest of the walk;
-    /// those known to be unreachable last.
-    pub(crate) fn candidates<'a>(&self, view: &'a View, sought: Sought<'_>) -> Vec<&'a Announcement> {
+    /// At most [`TRIES`] of the nodes in this order, those known to be unreachable last.
+    fn candidates<'a>(
+        &self,
+        order: impl Iterator<Item = &'a NodeId>,
+        view: &'a View,
+    ) -> Vec<&'a Announcement> {
         let (mut good, mut bad) = (Vec::with_capacity(TRIES), Vec::new());
-        let Sought { pool, key, spread, session } = sought;
-        let homes = view.homes_of(pool, key, spread, session);
-        let others = view.walk(pool, key.slot()).skip(homes.len());
-        for node in homes.iter().copied().chain(others).filter_map(|node: &NodeId| view.node(node)) {
+        for node in order.filter_map(|node| view.node(node)) {
             if self.shunned.contains(node) {
                 bad.push(node);
             } else {

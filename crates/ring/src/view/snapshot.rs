@@ -172,6 +172,25 @@ impl View {
         homes
     }
 
+    /// All nodes of the pool in the order in which to try them for one client: its [`homes_of`](Self::homes_of), then the rest of the
+    /// walk.
+    pub fn order_of<'a>(
+        &'a self,
+        pool: &PoolId,
+        key: KeyHash,
+        at_least: u8,
+        who: &str,
+    ) -> impl Iterator<Item = &'a NodeId> {
+        // One home is the first of the walk: no list for what is nearly always so.
+        let homes = if self.spread_of(key).max(at_least) <= 1 {
+            Vec::new()
+        } else {
+            self.homes_of(pool, key, at_least, who)
+        };
+        let others = self.walk(pool, key.slot()).skip(homes.len());
+        homes.into_iter().chain(others)
+    }
+
     /// The node that would own the slot if `node` weren't there: exactly what a table built without it says.
     ///
     /// The first call for a node builds that table (as [`SlotTable::build`]), later ones look up: see
