@@ -33,6 +33,12 @@ impl Bucket {
         Bucket { quota: AtomicU64::new(packed(quota)), used_until: AtomicU64::new(0) }
     }
 
+    /// A bucket that isn't held to anything yet.
+    #[must_use]
+    pub fn unused() -> Self {
+        Bucket::new(Quota { per_second: 0, burst: 1 })
+    }
+
     /// What it is held to.
     #[must_use]
     pub fn quota(&self) -> Quota {

@@ -6,11 +6,15 @@
 //! is over. So a rate costs 16 bytes and one compare-and-swap, and it may change while it runs.
 
 mod bucket;
+mod claim;
 mod keyed;
+mod own;
 mod patience;
 mod rate;
 
 pub use bucket::Bucket;
+pub use claim::{Claim, Exceeded};
 pub use keyed::{KEYS_MAX, Keyed};
+pub use own::Own;
 pub use patience::Patience;
 pub use rate::Over;

@@ -3,14 +3,13 @@
 
 use std::time::{Duration, Instant};
 
-use ringway_config::{ConnectionLimits, Quota};
-use ringway_limits::{Bucket, Patience};
+use ringway_config::ConnectionLimits;
+use ringway_limits::{Claim, Exceeded, Own, Patience};
 
 /// What is kept of a client that used a rate of its own, or was refused something. There once it was.
 #[derive(Debug)]
 pub(crate) struct Kept {
-    publish: Bucket,
-    bytes: Bucket,
+    own: Own,
     patience: Patience,
 }
 
@@ -27,8 +26,7 @@ pub(crate) struct TooMuch {
 
 impl Kept {
     pub(crate) fn new(now: Instant) -> Self {
-        let unused = || Bucket::new(Quota { per_second: 0, burst: 1 });
-        Self { publish: unused(), bytes: unused(), patience: Patience::new(now) }
+        Self { own: Own::default(), patience: Patience::new(now) }
     }
 
     /// What comes now was read at another time.
@@ -50,39 +48,19 @@ impl Kept {
         now: Instant,
     ) -> Result<(), TooMuch> {
         let size = u32::try_from(bytes).unwrap_or(u32::MAX);
-        let claims = [
-            (&self.bytes, limits.bytes, size, "this connection sends more bytes than it may"),
-            (
-                &self.publish,
-                limits.publish,
-                u32::from(publishes),
-                "this connection publishes more than it may",
-            ),
-        ];
-        for (at, (bucket, quota, count, whose)) in claims.iter().enumerate() {
-            let Some(quota) = *quota else { continue };
-            // The limit may have changed; what was used stays used.
-            if bucket.quota() != quota {
-                bucket.renew(quota);
-            }
-            let Err(over) = bucket.take_at(*count, now) else { continue };
-            for (bucket, quota, count, _) in &claims[..at] {
-                if quota.is_some() {
-                    bucket.give_back(*count);
-                }
-            }
-            let retry = over.retry_ms().map(|ms| Duration::from_millis(u64::from(ms)));
-            let wait = self.patience.too_much(now, retry);
-            // From when it is told. What was true is rounded up, so that it stays true.
-            let retry = retry.map(|retry| retry.saturating_sub(wait).max(Duration::from_millis(1)));
-            return Err(TooMuch { whose, wait, retry });
-        }
-        Ok(())
+        let claims = self.own.claims(limits, size, u32::from(publishes));
+        let Err(Exceeded { whose, retry }) = Claim::take_all(&claims, now) else { return Ok(()) };
+        let wait = self.patience.too_much(now, retry);
+        // From when it is told. What was true is rounded up, so that it stays true.
+        let retry = retry.map(|retry| retry.saturating_sub(wait).max(Duration::from_millis(1)));
+        Err(TooMuch { whose, wait, retry })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use ringway_config::Quota;
+
     use super::*;
 
     fn slow(burst: u32) -> Option<Quota> {

@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use ringway_edge::Message;
+use ringway_limits::Own;
 use ringway_limits::Patience;
 use ringway_protocol::Code;
 use ringway_protocol::close::CloseCode;
@@ -15,7 +16,7 @@ use ringway_protocol::name::RoomName;
 use super::{Session, Wait};
 use crate::encode::finished;
 use crate::shard::No;
-use crate::tenant::{Own, Spent, TooMuch};
+use crate::tenant::{Spent, TooMuch};
 
 /// What came in one message.
 pub(super) struct Came {

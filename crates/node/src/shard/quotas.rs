@@ -1,10 +1,12 @@
 //! What a room may use: held where all its publications come by, at the room's owner, and before they are numbered.
 
-use ringway_backplane::message::Publication;
-use ringway_config::{Class, Quota, RoomLimits};
-use ringway_limits::Bucket;
+use std::time::Instant;
 
-use crate::tenant::{Claim, Spent, TenantHere, TooMuch};
+use ringway_backplane::message::Publication;
+use ringway_config::{Class, RoomLimits};
+use ringway_limits::{Bucket, Claim};
+
+use crate::tenant::{Spent, TenantHere, TooMuch};
 
 /// A room's limits, and what it has used of them. There only where its class has any.
 #[derive(Debug)]
@@ -17,9 +19,8 @@ pub(crate) struct Quotas {
 impl Quotas {
     pub(crate) fn of(class: &Class) -> Option<Box<Quotas>> {
         let limits = class.room_limits();
-        let unused = || Bucket::new(Quota { per_second: 0, burst: 1 });
         (limits != RoomLimits::default())
-            .then(|| Box::new(Quotas { limits, publish: unused(), bytes: unused() }))
+            .then(|| Box::new(Quotas { limits, publish: Bucket::unused(), bytes: Bucket::unused() }))
     }
 
     /// A room's class has changed. What was used of a rate stays used.
@@ -39,10 +40,11 @@ impl Quotas {
     fn take(&self, spent: Spent) -> Result<(), TooMuch> {
         const PUBLISH: &str = "more is published to this room than may be";
         const BYTES: &str = "more bytes are published to this room than may be";
-        Claim::take_all(&[
+        let claims = [
             Claim::new(&self.publish, self.limits.publish, spent.publications, PUBLISH),
             Claim::new(&self.bytes, self.limits.bytes, spent.bytes_u32(), BYTES),
-        ])
+        ];
+        Ok(Claim::take_all(&claims, Instant::now())?)
     }
 }
 

@@ -21,7 +21,7 @@ use tokio::sync::Notify;
 use crate::placement::Placement;
 
 pub(crate) use ringway_telemetry::slow::{CountsByTenant, Shown, TenantCounts, TenantLabel};
-pub(crate) use usage::{Claim, Full, Own, Place, Spent, TooMuch, Usage};
+pub(crate) use usage::{Full, Place, Spent, TooMuch, Usage};
 
 /// A tenant as this node has it.
 #[derive(Debug)]

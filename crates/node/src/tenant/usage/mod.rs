@@ -5,7 +5,7 @@
 //! | connections of the tenant | over all nodes: this one's own, and what the others announced (`shares`) |
 //! | publications of the tenant | over all nodes: what the others use is taken from this one's rate (`shares`) |
 //! | bytes of the tenant; everything of a user | on each node alone |
-//! | publications and bytes of a connection | with the connection, see [`Own`] |
+//! | publications and bytes of a connection | with the connection, see [`Own`](ringway_limits::Own) |
 //!
 //! Each limit stands alone: none is needed for another to hold. 0 is nothing at all, and tells nobody to come back. A limit
 //! that is lowered below what is used cuts nobody; nobody new is let in until less is used than it allows. What limits
@@ -20,11 +20,11 @@ mod users;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
-use ringway_config::{Limits, Quota};
+use ringway_config::Limits;
 use ringway_limits::Bucket;
 
 pub(crate) use places::{Full, Place};
-pub(crate) use spend::{Claim, Own, Spent, TooMuch};
+pub(crate) use spend::{Spent, TooMuch};
 
 use shares::{Left, Recent};
 use users::Users;
@@ -53,8 +53,8 @@ impl Usage {
             has_rates: AtomicBool::new(has_rates(&limits)),
             has_own_rates: AtomicBool::new(has_own_rates(&limits)),
             connections: AtomicU64::new(0),
-            publish: unused(),
-            bytes: unused(),
+            publish: Bucket::unused(),
+            bytes: Bucket::unused(),
             users: Users::default(),
             let_through: AtomicU64::new(0),
             recent: Mutex::new(Recent::new(std::time::Instant::now())),
@@ -94,11 +94,6 @@ fn has_own_rates(limits: &Limits) -> bool {
     limits.connection.publish.is_some() || limits.connection.bytes.is_some()
 }
 
-/// A bucket that isn't held to anything yet.
-fn unused() -> Bucket {
-    Bucket::new(Quota { per_second: 0, burst: 1 })
-}
-
 #[cfg(test)]
 pub(super) fn no_limits() -> Limits {
     super::TenantHere::for_test("acme").usage.limits()
@@ -106,6 +101,8 @@ pub(super) fn no_limits() -> Limits {
 
 #[cfg(test)]
 mod tests {
+    use ringway_config::Quota;
+
     use super::*;
     use crate::tenant::TenantHere;
 

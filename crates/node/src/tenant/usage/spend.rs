@@ -1,22 +1,14 @@
 //! What a frame uses of the rates of its connection, its user and its tenant.
 
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ringway_backplane::message::{Answer, Fate, Published};
 use ringway_config::Quota;
-use ringway_limits::Bucket;
+use ringway_limits::{Claim, Exceeded, Own};
 
+use super::Usage;
 use super::users::UserHere;
-use super::{Usage, unused};
-
-/// What one connection has used of its own rates. There once it has used anything: a new one is as good as one that was
-/// never used.
-#[derive(Debug)]
-pub(crate) struct Own {
-    publish: Bucket,
-    bytes: Bucket,
-}
 
 /// What something uses.
 #[derive(Debug, Clone, Copy)]
@@ -55,47 +47,9 @@ impl TooMuch {
     }
 }
 
-/// So much of a bucket, and what is said where it isn't in it.
-pub(crate) struct Claim<'a> {
-    bucket: &'a Bucket,
-    count: u32,
-    whose: &'static str,
-}
-
-impl<'a> Claim<'a> {
-    /// None where there is no limit.
-    pub(crate) fn new(
-        bucket: &'a Bucket,
-        quota: Option<Quota>,
-        count: u32,
-        whose: &'static str,
-    ) -> Option<Self> {
-        let quota = quota?;
-        // The limit may have changed; what was used stays used.
-        if bucket.quota() != quota {
-            bucket.renew(quota);
-        }
-        Some(Self { bucket, count, whose })
-    }
-
-    /// Takes all of them, or none.
-    pub(crate) fn take_all<const N: usize>(claims: &[Option<Self>; N]) -> Result<(), TooMuch> {
-        for (taken, claim) in claims.iter().flatten().enumerate() {
-            if let Err(over) = claim.bucket.take(claim.count) {
-                for claim in claims.iter().flatten().take(taken) {
-                    claim.bucket.give_back(claim.count);
-                }
-                let retry = over.retry_ms().map(|ms| Duration::from_millis(u64::from(ms)));
-                return Err(TooMuch { whose: claim.whose, retry });
-            }
-        }
-        Ok(())
-    }
-}
-
-impl Default for Own {
-    fn default() -> Self {
-        Self { publish: unused(), bytes: unused() }
+impl From<Exceeded> for TooMuch {
+    fn from(Exceeded { whose, retry }: Exceeded) -> Self {
+        Self { whose, retry }
     }
 }
 
@@ -129,20 +83,12 @@ impl Usage {
         }
         let limits = self.limits.read();
         let (bytes, publications) = (spent.bytes_u32(), spent.publications);
-        let own_rates = limits.connection;
         let user_rates = limits.user;
-        Claim::take_all(&[
-            own.and_then(|own| {
-                Claim::new(&own.bytes, own_rates.bytes, bytes, "this connection sends more bytes than it may")
-            }),
-            own.and_then(|own| {
-                Claim::new(
-                    &own.publish,
-                    own_rates.publish,
-                    publications,
-                    "this connection publishes more than it may",
-                )
-            }),
+        let [own_bytes, own_publish] =
+            own.map_or([None, None], |own| own.claims(limits.connection, bytes, publications));
+        let claims = [
+            own_bytes,
+            own_publish,
             user.and_then(|user| {
                 Claim::new(&user.bytes, user_rates.bytes, bytes, "this user sends more bytes than it may")
             }),
@@ -156,7 +102,8 @@ impl Usage {
             }),
             Claim::new(&self.bytes, limits.bytes, bytes, BYTES),
             self.publications(limits.publish, publications),
-        ])?;
+        ];
+        Claim::take_all(&claims, Instant::now())?;
         self.count(limits.publish, publications);
         Ok(())
     }
@@ -167,10 +114,11 @@ impl Usage {
             return Ok(());
         }
         let limits = self.limits.read();
-        Claim::take_all(&[
+        let claims = [
             Claim::new(&self.bytes, limits.bytes, spent.bytes_u32(), BYTES),
             self.publications(limits.publish, spent.publications),
-        ])?;
+        ];
+        Claim::take_all(&claims, Instant::now())?;
         self.count(limits.publish, spent.publications);
         Ok(())
     }

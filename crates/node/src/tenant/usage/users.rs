@@ -8,8 +8,6 @@ use parking_lot::Mutex;
 use ringway_limits::Bucket;
 use ringway_protocol::name::UserId;
 
-use super::unused;
-
 /// Users without a connection that are remembered for what they owe, a tenant. Beyond it all of them are forgotten, and
 /// begin anew: that takes as many connections as users.
 const GONE: usize = 65_536;
@@ -28,7 +26,7 @@ pub(super) struct Users(Mutex<HashMap<UserId, Arc<UserHere>>>);
 
 impl UserHere {
     fn new() -> Arc<Self> {
-        Arc::new(Self { connections: AtomicU64::new(0), publish: unused(), bytes: unused() })
+        Arc::new(Self { connections: AtomicU64::new(0), publish: Bucket::unused(), bytes: Bucket::unused() })
     }
 }
 
