@@ -14,6 +14,7 @@
 //! | [`Reader`] | the reading half and only task: messages, pings, what waits for a slow client |
 //! | [`Beat`] | half-open connections, found by a sweep instead of timers |
 //! | [`Wheel`] | when that sweep comes to whom |
+//! | [`budget`] | the bound on what waits for all peers together |
 //! | [`refuse()`] | a close code to a client that may not stay |
 //!
 //! A link between two processes of a cluster is the same with other limits and without masks ([`open_link`]).
@@ -23,6 +24,7 @@
 //! [`Reader::finish`]. An idle connection holds no buffer.
 
 mod alive;
+pub mod budget;
 mod ended;
 mod frame;
 mod heartbeat;

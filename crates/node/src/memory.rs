@@ -7,13 +7,13 @@
 
 mod plan;
 
-use std::cmp::Reverse;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
 use ringway_edge::Frame;
+use ringway_edge::budget::{Budget, LOOK_EVERY, TELL_EVERY, empty_slowest};
 use tokio::sync::oneshot;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
@@ -23,14 +23,8 @@ use crate::node::Inner;
 use crate::registry::SPOKES;
 use crate::shard::{Command, Shed, Weighed};
 
-/// Between two looks. A queue grows by no more than its socket's peers publish meanwhile.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
-
 /// How long shards are waited for that make their rooms lighter.
 const SHED_WITHIN: Duration = Duration::from_secs(2);
-
-/// At most so often it is said that memory runs short.
-const TELL_EVERY: Duration = Duration::from_secs(1);
 
 /// What the rooms of one shard weigh, in bytes. Written by the shard alone, read by anyone.
 #[derive(Debug, Default)]
@@ -77,14 +71,8 @@ impl Used {
         Used { queues: Frame::alive_bytes(), replay: node.kept.iter().map(|kept| kept.bytes()).sum() }
     }
 
-    /// Whether less than a tenth of the budget is left.
-    fn is_near(self, limit: u64) -> bool {
-        self.queues + self.replay > limit / 10 * 9
-    }
-
-    /// Bytes that have to go until a fifth of it is left.
-    fn beyond_goal(self, limit: u64) -> u64 {
-        (self.queues + self.replay).saturating_sub(limit / 10 * 8)
+    fn sum(self) -> u64 {
+        self.queues + self.replay
     }
 
     /// What gives way first, and what then.
@@ -104,7 +92,7 @@ pub(crate) async fn watch(node: Arc<Inner>, end: CancellationToken) {
             _ = ticks.tick() => {}
         }
         let used = Used::now(&node);
-        if !used.is_near(node.settings.buffers) {
+        if !Budget(node.settings.buffers).is_near(used.sum()) {
             continue;
         }
         let mut done = 0;
@@ -132,24 +120,14 @@ pub(crate) async fn watch(node: Arc<Inner>, end: CancellationToken) {
 
 /// Empties the queues of connections that are behind, most bytes first, until enough is free. Returns how many it were.
 async fn shed_queues(node: &Inner) -> u64 {
-    let limit = node.settings.buffers;
-    let mut shed = 0;
-    for (at, (_, conn)) in behind(node).into_iter().enumerate() {
-        if Used::now(node).beyond_goal(limit) == 0 {
-            break;
-        }
-        if conn.way.shed() > 0 {
-            shed += 1;
-        }
-        if at % 64 == 63 {
-            tokio::task::yield_now().await;
-        }
-    }
+    let budget = Budget(node.settings.buffers);
+    let is_enough = || budget.beyond_goal(Used::now(node).sum()) == 0;
+    let shed = empty_slowest(behind(node), |conn| conn.way.shed(), is_enough).await;
     node.metrics.shed(Kind::queues, shed);
     shed
 }
 
-/// The connections that are behind, with the bytes that wait for each, most first.
+/// The connections that are behind, with the bytes that wait for each.
 fn behind(node: &Inner) -> Vec<(usize, ConnRef)> {
     let mut behind = Vec::new();
     let mut some = Vec::new();
@@ -158,14 +136,13 @@ fn behind(node: &Inner) -> Vec<(usize, ConnRef)> {
         let slow = some.drain(..).filter(|conn| conn.way.is_behind());
         behind.extend(slow.map(|conn| (conn.way.queued_bytes(), conn)));
     }
-    behind.sort_unstable_by_key(|(bytes, _)| Reverse(*bytes));
     behind
 }
 
 /// Has the shards make their rooms lighter.
 async fn shed_rooms(node: &Inner, end: &CancellationToken) -> Shed {
     let used = Used::now(node);
-    let goal = used.replay.saturating_sub(used.beyond_goal(node.settings.buffers));
+    let goal = used.replay.saturating_sub(Budget(node.settings.buffers).beyond_goal(used.sum()));
     let mut sum = Shed::default();
     if goal == used.replay {
         return sum;
@@ -242,12 +219,12 @@ mod tests {
     #[test]
     fn over_nine_tenths_it_is_brought_down_to_eight() {
         let used = |queues, replay| Used { queues, replay };
-        assert!(!used(400, 500).is_near(1_000));
-        assert!(used(401, 500).is_near(1_000));
-        assert_eq!(used(401, 500).beyond_goal(1_000), 101);
-        assert_eq!(used(0, 5_000).beyond_goal(1_000), 4_200);
-        assert_eq!(used(0, 10).beyond_goal(1_000), 0);
-        assert!(used(1, 0).is_near(0) && !used(0, 0).is_near(0));
+        assert!(!Budget(1_000).is_near(used(400, 500).sum()));
+        assert!(Budget(1_000).is_near(used(401, 500).sum()));
+        assert_eq!(Budget(1_000).beyond_goal(used(401, 500).sum()), 101);
+        assert_eq!(Budget(1_000).beyond_goal(used(0, 5_000).sum()), 4_200);
+        assert_eq!(Budget(1_000).beyond_goal(used(0, 10).sum()), 0);
+        assert!(Budget(0).is_near(used(1, 0).sum()) && !Budget(0).is_near(used(0, 0).sum()));
     }
 
     #[test]

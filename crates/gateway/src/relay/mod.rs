@@ -44,6 +44,7 @@ use std::time::Duration;
 use ringway_auth::LinkKey;
 use ringway_backplane::Backplane;
 use ringway_edge::Outbound;
+use ringway_edge::budget::Budget;
 use ringway_protocol::TenantId;
 use ringway_protocol::codec::Format;
 use ringway_ring::NodeId;
@@ -134,7 +135,7 @@ impl Relay {
             tasks.spawn(tend::tend(Arc::clone(worker)));
         }
         tasks.spawn(wheel::run(Arc::clone(&relay), relay.end.clone()));
-        tasks.spawn(memory::watch(Arc::clone(&relay), memory::Budget(buffers), relay.end.clone()));
+        tasks.spawn(memory::watch(Arc::clone(&relay), Budget(buffers), relay.end.clone()));
         relay.metrics.show(&relay);
         relay
     }
