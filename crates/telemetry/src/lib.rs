@@ -14,6 +14,7 @@ mod process;
 mod propagation;
 mod setup;
 pub mod slow;
+pub mod sums;
 mod traces;
 
 pub use labels::BoundedLabels;

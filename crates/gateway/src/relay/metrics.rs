@@ -1,19 +1,18 @@
 //! What a gateway that holds sockets counts of them: the same as a node does of its own, under the same names and with
 //! `part="gateway"`, since both may be in one process.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, OnceLock, Weak};
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
-use prometheus_client::metrics::MetricType;
+use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use ringway_edge::{Ended, Frame, SPOKES};
-use ringway_telemetry::slow::{CountsByTenant, Shown, TenantLabel};
+use ringway_telemetry::slow::{CountsByTenant, Shown};
+use ringway_telemetry::sums;
 
 use super::Relay;
 
@@ -98,45 +97,25 @@ struct Sums {
 impl Collector for Sums {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let Some(relay) = self.relay.get().and_then(Weak::upgrade) else { return Ok(()) };
-        let queued =
-            queued_by_tenant(&relay).into_iter().map(|(tenant, bytes)| (TenantLabel { tenant }, bytes));
-        show(&mut encoder, "queued_bytes", "Bytes that wait for sockets now, by tenant", queued)?;
+        let tenants = relay.tenants.all();
+        let waiting = queued(&relay).into_iter();
+        sums::show_queued(&mut encoder, tenants.iter().map(|tenant| tenant.counts.shown.clone()), waiting)?;
         let Some(budget) = self.budget else { return Ok(()) };
         let used = [(QUEUES, Frame::alive_bytes())].into_iter();
-        show(&mut encoder, "buffer_bytes", "Memory of frames under way", used)?;
+        sums::show_each(&mut encoder, "buffer_bytes", "Memory of frames under way", used)?;
         let help = "What frames under way may take together";
-        let gauge = ConstGauge::new(i64::try_from(budget).unwrap_or(i64::MAX));
-        gauge.encode(encoder.encode_descriptor("buffer_limit_bytes", help, None, gauge.metric_type())?)
+        sums::show(&mut encoder, "buffer_limit_bytes", help, budget)
     }
 }
 
-fn show(
-    encoder: &mut DescriptorEncoder<'_>,
-    name: &str,
-    help: &str,
-    samples: impl Iterator<Item = (impl EncodeLabelSet, u64)>,
-) -> Result<(), fmt::Error> {
-    let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
-    for (labels, bytes) in samples {
-        let gauge = ConstGauge::new(i64::try_from(bytes).unwrap_or(i64::MAX));
-        gauge.encode(family.encode_family(&labels)?)?;
-    }
-    Ok(())
-}
-
-/// Of every tenant that is known here, nought among them.
-fn queued_by_tenant(relay: &Relay) -> BTreeMap<Shown, u64> {
-    let mut queued: BTreeMap<Shown, u64> =
-        relay.tenants.all().iter().map(|tenant| (tenant.counts.shown.clone(), 0)).collect();
-    let mut some = Vec::new();
+/// What waits for each client for whom anything does.
+fn queued(relay: &Relay) -> Vec<(Shown, u64)> {
+    let (mut queued, mut some) = (Vec::new(), Vec::new());
     for spoke in 0..SPOKES as u64 {
         relay.on_spoke(spoke, &mut some);
-        for client in some.drain(..) {
-            let bytes = client.out.queued_bytes() as u64;
-            if bytes > 0 {
-                *queued.entry(client.tenant.counts.shown.clone()).or_default() += bytes;
-            }
-        }
+        let waiting = some.drain(..).map(|client| (client.out.queued_bytes() as u64, client.tenant));
+        let waiting = waiting.filter(|(bytes, _)| *bytes > 0);
+        queued.extend(waiting.map(|(bytes, tenant)| (tenant.counts.shown.clone(), bytes)));
     }
     queued
 }

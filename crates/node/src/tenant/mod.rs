@@ -20,7 +20,7 @@ use tokio::sync::Notify;
 
 use crate::placement::Placement;
 
-pub(crate) use ringway_telemetry::slow::{CountsByTenant, Shown, TenantCounts, TenantLabel};
+pub(crate) use ringway_telemetry::slow::{CountsByTenant, Shown, TenantCounts};
 pub(crate) use usage::{Full, Place, Spent, TooMuch, Usage};
 
 /// A tenant as this node has it.
