@@ -3,6 +3,8 @@
 //! `cargo run --release -p ringway-node --example unwanted_cost -- ROUNDS`
 #![allow(clippy::print_stdout, clippy::unwrap_used)]
 
+#[path = "measured/mod.rs"]
+mod measured;
 #[path = "fanout_cost/server.rs"]
 mod server;
 

@@ -15,6 +15,8 @@
 
 mod clients;
 mod floor;
+#[path = "../measured/mod.rs"]
+mod measured;
 mod server;
 
 use std::process::{Command, Stdio};

@@ -4,14 +4,13 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use ringway_auth::{Grants, LinkKey, LinkTicket, Mode, Ticket, TicketKey};
+use ringway_auth::{LinkKey, LinkTicket, Mode, TicketKey};
 use ringway_edge::Frame;
 use ringway_link::codec::{decode_down, encode_up};
 use ringway_link::hello::{HOP, HOP_HEADER, PATH, UPGRADE};
 use ringway_link::{ConnNo, Down, Open, OpenAs, Up};
-use ringway_protocol::codec::Format;
 
-use crate::server::SECRET;
+use crate::measured::{SECRET, ticket};
 
 /// Bytes of text in a publication.
 const PAYLOAD: usize = 128;
@@ -120,7 +119,7 @@ impl Gateway {
     /// Opens more, so that there are so many.
     fn open(&mut self, count: u32) {
         for number in self.connections..count {
-            let ticket = TicketKey::new(SECRET).seal(&ticket(number));
+            let ticket = TicketKey::new(SECRET).seal(&ticket(number.into(), Mode::Relay));
             let conn = ConnNo(number);
             let open = Open { conn, role: OpenAs::Home, ticket: &ticket, traceparent: None };
             say(&self.out, &[Up::Open(open), Up::Begin { conn }]).unwrap();
@@ -168,25 +167,4 @@ fn say(mut out: &TcpStream, records: &[Up<'_>]) -> std::io::Result<()> {
         bytes.extend_from_slice(Frame::record(&encoded).encoded());
     }
     out.write_all(&bytes)
-}
-
-fn ticket(number: u32) -> Ticket {
-    Ticket {
-        tenant: "default".parse().unwrap(),
-        user: None,
-        grants: Grants::all(),
-        info: None,
-        join: Vec::new(),
-        session: format!("s{number}").parse().unwrap(),
-        room: None,
-        since: None,
-        conn: format!("connection-{number:010}").parse().unwrap(),
-        gateway: "gateway".to_owned(),
-        peer: String::new(),
-        client: None,
-        format: Format::Json,
-        mode: Mode::Relay,
-        expires: None,
-        exp: SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() + 30,
-    }
 }

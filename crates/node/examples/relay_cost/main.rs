@@ -7,6 +7,8 @@
 #![allow(clippy::print_stdout, clippy::unwrap_used)]
 
 mod gateway;
+#[path = "../measured/mod.rs"]
+mod measured;
 mod server;
 
 use std::process::{Command, Stdio};
