@@ -48,6 +48,25 @@ pub struct Publication {
 }
 
 impl Publication {
+    /// Nothing but data, accepted at `ts`: nobody's, heard by everybody, to be stored where its room's are.
+    #[must_use]
+    pub fn new(ts: u64, data: Payload) -> Self {
+        Self {
+            ts,
+            user: None,
+            event: None,
+            key: None,
+            mid: None,
+            trace: None,
+            data,
+            conn: None,
+            session: None,
+            echo: true,
+            span: None,
+            signal: false,
+        }
+    }
+
     /// At most this many bytes on the wire, give or take nothing: what bounds on bytes count by.
     #[must_use]
     pub fn wire_bound(&self) -> usize {

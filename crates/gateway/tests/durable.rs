@@ -103,18 +103,12 @@ async fn each_of_many_has_its_own_answer_and_nothing_is_sent_after_one_that_fail
 
 fn page() -> HistoryPage {
     let publication = |text: &str| Publication {
-        ts: 1,
         user: Some("ann".parse().expect("a user")),
-        event: None,
-        key: None,
         mid: Some("m".into()),
-        trace: None,
-        data: Payload::from_json(text.as_bytes()).expect("JSON"),
         conn: Some("c1".parse().expect("a connection")),
         session: Some("secret".parse().expect("a session")),
         echo: false,
-        span: None,
-        signal: false,
+        ..Publication::new(1, Payload::from_json(text.as_bytes()).expect("JSON"))
     };
     let entries = vec![(9, 99, Arc::new(publication("{\"x\":1}"))), (4, 44, Arc::new(publication("null")))];
     HistoryPage { epoch: EPOCH, entries, more: true, oldest: Some(2), newest: Some(9) }

@@ -108,18 +108,13 @@ async fn measure(url: &str, rounds: usize) {
 
 fn publication() -> Publication {
     Publication {
-        ts: 1_700_000_000_000,
         user: Some("somebody".parse().unwrap()),
-        event: None,
-        key: None,
-        mid: None,
-        trace: None,
-        data: Payload::from_json(format!("\"{}\"", "x".repeat(128)).as_bytes()).unwrap(),
         conn: Some("c0123456789abcdef".parse().unwrap()),
         session: Some("s0123456789abcdef".parse().unwrap()),
-        echo: true,
-        span: None,
-        signal: false,
+        ..Publication::new(
+            1_700_000_000_000,
+            Payload::from_json(format!("\"{}\"", "x".repeat(128)).as_bytes()).unwrap(),
+        )
     }
 }
 

@@ -46,20 +46,7 @@ pub(crate) fn epoch(ms: u64) -> Epoch {
 
 /// A publication that shows as `word`.
 pub(crate) fn publication(word: &str) -> Publication {
-    Publication {
-        ts: WALL,
-        user: None,
-        event: Some(word.into()),
-        key: None,
-        mid: None,
-        trace: None,
-        data: Payload::null(),
-        conn: None,
-        session: None,
-        echo: true,
-        span: None,
-        signal: false,
-    }
+    Publication { event: Some(word.into()), ..Publication::new(WALL, Payload::null()) }
 }
 
 pub(crate) fn by(word: &str, conn_name: &str) -> Publication {

@@ -295,18 +295,8 @@ async fn a_signal_that_comes_by_two_subscriptions_is_delivered_once() {
     let (tenant, room): (TenantId, RoomName) = ("acme".parse().unwrap(), "chat.1".parse().unwrap());
     let (group, slot) = ("shared".parse().unwrap(), Slot::of_room(&tenant, &room));
     let publication = |data: u64| Publication {
-        ts: 1,
-        user: None,
-        event: None,
-        key: None,
-        mid: None,
-        trace: None,
-        data: Payload::from_json(data.to_string().as_bytes()).unwrap(),
-        conn: None,
-        session: None,
-        echo: true,
-        span: None,
         signal: true,
+        ..Publication::new(1, Payload::from_json(data.to_string().as_bytes()).unwrap())
     };
     // As while a node goes over from one subscription to another: some come by both.
     for (from, count) in [("n2", 6), ("n2", 7), ("n2", 6), ("n2", 7), ("n3", 7), ("n2", 8), ("n3", 7)] {

@@ -134,20 +134,7 @@ async fn what_a_gateway_brings_is_held_against_room_and_tenant() {
     let world = World::start(&config).await;
     let gateway = world.hub.attach("gateway-1");
     let ask = async |room: &str, count: usize| {
-        let publication = Publication {
-            ts: 1,
-            user: None,
-            event: None,
-            key: None,
-            mid: None,
-            trace: None,
-            data: Payload::null(),
-            conn: None,
-            session: None,
-            echo: true,
-            span: None,
-            signal: false,
-        };
+        let publication = Publication::new(1, Payload::null());
         let publications = vec![publication; count];
         let (tenant, room) = ("acme".parse().unwrap(), room.parse().unwrap());
         let body = Question::Room { tenant, room, ask: Ask::Publish { publications } };

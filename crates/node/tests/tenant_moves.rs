@@ -289,18 +289,8 @@ async fn after_a_move_a_tenants_and_its_users_messages_reach_both_pools() {
     let gateway = hub.attach("gateway");
     for (user, word) in [(Some("ann"), 1), (None, 2)] {
         let publication = Publication {
-            ts: 1,
-            user: None,
             event: Some(format!("{word}").as_str().into()),
-            key: None,
-            mid: None,
-            trace: None,
-            data: Payload::null(),
-            conn: None,
-            session: None,
-            echo: true,
-            span: None,
-            signal: false,
+            ..Publication::new(1, Payload::null())
         };
         let direct = Direct {
             tenant: "acme".parse().unwrap(),

@@ -20,20 +20,10 @@ fn name<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
 }
 
 pub(crate) fn publications() -> Vec<Publication> {
-    let bare = Publication {
-        ts: 1_795_625_000_456,
-        user: None,
-        event: None,
-        key: None,
-        mid: None,
-        trace: None,
-        data: Payload::from_json(br#"{"text":"hello","n":[1,-2,3.5,null,true]}"#).expect("good JSON"),
-        conn: None,
-        session: None,
-        echo: true,
-        span: None,
-        signal: false,
-    };
+    let bare = Publication::new(
+        1_795_625_000_456,
+        Payload::from_json(br#"{"text":"hello","n":[1,-2,3.5,null,true]}"#).expect("good JSON"),
+    );
     let full = Publication {
         user: Some(name("Zoë")),
         event: Some("typing".into()),

@@ -134,18 +134,8 @@ pub(crate) fn room_interest(room: &str) -> Interest {
 
 pub(crate) fn publication(text: &str) -> Publication {
     Publication {
-        ts: 1_795_625_000_000,
         user: Some(name("u1")),
-        event: None,
-        key: None,
-        mid: None,
-        trace: None,
-        data: Payload::from_bytes(text.as_bytes().to_vec()),
-        conn: None,
-        session: None,
-        echo: true,
-        span: None,
-        signal: false,
+        ..Publication::new(1_795_625_000_000, Payload::from_bytes(text.as_bytes().to_vec()))
     }
 }
 

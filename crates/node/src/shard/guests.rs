@@ -226,20 +226,10 @@ mod tests {
     use crate::shard::scene::{connection, room};
 
     fn publication(bytes: usize) -> Op {
-        let publication = ringway_backplane::message::Publication {
-            ts: 1,
-            user: None,
-            event: None,
-            key: None,
-            mid: None,
-            trace: None,
-            data: ringway_protocol::payload::Payload::from_bytes(vec![0; bytes]),
-            conn: None,
-            session: None,
-            echo: true,
-            span: None,
-            signal: false,
-        };
+        let publication = ringway_backplane::message::Publication::new(
+            1,
+            ringway_protocol::payload::Payload::from_bytes(vec![0; bytes]),
+        );
         Op::Publish { id: None, publication: Box::new(publication), span: tracing::Span::none() }
     }
 

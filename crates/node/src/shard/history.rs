@@ -317,18 +317,9 @@ mod tests {
 
     fn publication(bytes: usize) -> Arc<Publication> {
         Arc::new(Publication {
-            ts: 1,
-            user: None,
-            event: None,
-            key: None,
             mid: Some("m".into()),
-            trace: None,
-            data: Payload::from_json(format!("{:?}", "x".repeat(bytes)).as_bytes()).unwrap(),
-            conn: None,
-            session: None,
             echo: false,
-            span: None,
-            signal: false,
+            ..Publication::new(1, Payload::from_json(format!("{:?}", "x".repeat(bytes)).as_bytes()).unwrap())
         })
     }
 

@@ -60,18 +60,10 @@ mod tests {
             latest_per_key: false,
         };
         let publication = Publication {
-            ts: rand::random(),
             user: user.map(|user| user.parse().expect("a user")),
-            event: None,
-            key: None,
             mid: mid.map(Arc::from),
-            trace: None,
-            data: Payload::from_bytes(vec![rand::random()]),
-            conn: None,
             session: session.map(|session| session.parse().expect("a session")),
-            echo: true,
-            span: None,
-            signal: false,
+            ..Publication::new(rand::random(), Payload::from_bytes(vec![rand::random()]))
         };
         message_id(&at, &publication)
     }

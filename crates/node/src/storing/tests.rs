@@ -113,18 +113,8 @@ fn room(tenant: &str, room: &str) -> RoomAt {
 
 fn publication(text: &str) -> Publication {
     Publication {
-        ts: 1,
         user: Some("u".parse().expect("a user")),
-        event: None,
-        key: None,
-        mid: None,
-        trace: None,
-        data: Payload::from_bytes(text.as_bytes().to_vec()),
-        conn: None,
-        session: None,
-        echo: true,
-        span: None,
-        signal: false,
+        ..Publication::new(1, Payload::from_bytes(text.as_bytes().to_vec()))
     }
 }
 

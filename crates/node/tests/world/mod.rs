@@ -78,20 +78,7 @@ impl World {
     /// Says something to a user of acme's, wherever it is.
     pub(crate) async fn direct(&self, user: &str, word: u64) {
         let data = serde_json::to_vec(&word).unwrap();
-        let publication = Publication {
-            ts: 1,
-            user: None,
-            event: None,
-            key: None,
-            mid: None,
-            trace: None,
-            data: Payload::from_json(&data).unwrap(),
-            conn: None,
-            session: None,
-            echo: true,
-            span: None,
-            signal: false,
-        };
+        let publication = Publication::new(1, Payload::from_json(&data).unwrap());
         let direct = Direct {
             tenant: "acme".parse().unwrap(),
             user: Some(user.parse().unwrap()),

@@ -26,20 +26,7 @@ fn class(more: &str) -> Tenants {
 }
 
 fn publication(word: &str) -> Publication {
-    Publication {
-        ts: 1,
-        user: None,
-        event: None,
-        key: None,
-        mid: None,
-        trace: None,
-        data: Payload::from_bytes(word.to_owned()),
-        conn: None,
-        session: None,
-        echo: true,
-        span: None,
-        signal: false,
-    }
+    Publication::new(1, Payload::from_bytes(word.to_owned()))
 }
 
 fn publish(id: u64) -> Op {

@@ -42,18 +42,12 @@ fn since(id: u64, since: Option<Position>) -> Op {
 
 fn publication(by: &ConnRef, word: &str, echo: bool) -> Publication {
     Publication {
-        ts: crate::clock::wall_ms(),
-        user: None,
-        event: None,
-        key: None,
-        mid: None,
-        trace: None,
-        data: Payload::from_json(format!("\"{word}\"").as_bytes()).unwrap(),
         conn: Some(by.id.clone()),
-        session: None,
         echo,
-        span: None,
-        signal: false,
+        ..Publication::new(
+            crate::clock::wall_ms(),
+            Payload::from_json(format!("\"{word}\"").as_bytes()).unwrap(),
+        )
     }
 }
 
