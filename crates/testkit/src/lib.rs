@@ -10,7 +10,8 @@
 //! | [`otlp`] | a collector of traces |
 //! | [`http`], [`metrics`], [`ports`] | bare HTTP, `/metrics`, free ports |
 //!
-//! [`transcript`] starts nothing: it holds what members heard against what they were promised.
+//! [`transcript`] starts nothing: it holds what members heard against what they were promised; nor does [`schedules`], which runs
+//! pure machines through many seeds.
 
 pub mod http;
 pub mod metrics;
@@ -20,6 +21,7 @@ pub mod path;
 pub mod ports;
 pub mod processes;
 pub mod proxy;
+pub mod schedules;
 pub mod tools;
 pub mod transcript;
 pub mod wait;

@@ -19,7 +19,8 @@ mod world;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering};
+
+use ringway_testkit::schedules::{self, Sum};
 
 /// A rule left out, to show that the checks can fail.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -138,29 +139,8 @@ impl Summary {
         self.failures.extend(outcome.broken.map(|broken| (outcome.seed, broken)));
     }
 
-    fn merge(&mut self, other: Summary) {
-        self.schedules += other.schedules;
-        self.faults += other.faults;
-        self.epochs += other.epochs;
-        self.repeats += other.repeats;
-        self.questions = self.questions.max(other.questions);
-        self.forgotten += other.forgotten;
-        for (told, count) in other.told {
-            *self.told.entry(told).or_insert(0) += count;
-        }
-        self.failures.extend(other.failures);
-        self.failures.sort();
-    }
-
     fn show(&self) -> String {
-        let mut kinds: BTreeMap<&str, (usize, Vec<u64>)> = BTreeMap::new();
-        for (seed, broken) in &self.failures {
-            let (count, first) = kinds.entry(broken).or_default();
-            *count += 1;
-            if first.len() < 12 {
-                first.push(*seed);
-            }
-        }
+        let kinds = schedules::kinds(&self.failures);
         format!(
             "{} schedules, {} failed {kinds:?}; publications {:?}, repeats recognised {}; {:.2} faults, {:.2} epochs a schedule, {} forgotten, most questions {:?}",
             self.schedules,
@@ -175,30 +155,35 @@ impl Summary {
     }
 }
 
+impl Sum for Summary {
+    fn merge(&mut self, other: Self) {
+        self.schedules += other.schedules;
+        self.faults += other.faults;
+        self.epochs += other.epochs;
+        self.repeats += other.repeats;
+        self.questions = self.questions.max(other.questions);
+        self.forgotten += other.forgotten;
+        for (told, count) in other.told {
+            *self.told.entry(told).or_insert(0) += count;
+        }
+        self.failures.extend(other.failures);
+        self.failures.sort();
+    }
+
+    fn failures(&self) -> &[(u64, String)] {
+        &self.failures
+    }
+}
+
 /// Runs these seeds on two threads; ends early after `enough` failures.
 fn run(seeds: Range<u64>, variant: Variant, enough: usize) -> Summary {
-    let next = AtomicU64::new(seeds.start);
-    let work = || {
-        let mut summary = Summary::default();
-        while summary.failures.len() < enough {
-            let seed = next.fetch_add(1, Ordering::Relaxed);
-            if seed >= seeds.end {
-                break;
-            }
-            summary.add(schedule::run(seed, variant, false));
-        }
-        summary
-    };
-    std::thread::scope(|scope| {
-        let other = scope.spawn(work);
-        let mut summary = work();
-        summary.merge(other.join().expect("a schedule doesn't panic"));
-        summary
+    schedules::run(seeds, enough, |seed, summary: &mut Summary| {
+        summary.add(schedule::run(seed, variant, false));
     })
 }
 
 fn variant_by_name() -> Variant {
-    let name = std::env::var("RINGWAY_VARIANT").unwrap_or_default();
+    let name = schedules::asked_variant();
     Variant {
         harsh: name.contains("harsh"),
         forgets: !name.contains("remembers"),
@@ -293,14 +278,12 @@ fn a_rule_left_out_is_seen() {
 
 #[test]
 fn one_schedule() {
-    let Some(seed) = std::env::var("RINGWAY_SEED").ok().and_then(|seed| seed.parse().ok()) else { return };
+    let Some(seed) = schedules::asked_seed() else { return };
     println!("{:?}", schedule::run(seed, variant_by_name(), true));
 }
 
 #[test]
 fn many_schedules() {
-    let Ok(seeds) = std::env::var("RINGWAY_SEEDS") else { return };
-    let (from, to) = seeds.split_once("..").expect("FROM..TO");
-    let seeds = from.parse().expect("a number")..to.parse().expect("a number");
+    let Some(seeds) = schedules::asked_seeds() else { return };
     println!("{}", run(seeds, variant_by_name(), usize::MAX).show());
 }

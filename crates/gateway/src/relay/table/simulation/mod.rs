@@ -15,9 +15,9 @@ mod rooms;
 mod schedule;
 mod world;
 
-use std::collections::BTreeMap;
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering};
+
+use ringway_testkit::schedules::{self, Sum};
 
 use super::Rule;
 
@@ -31,45 +31,32 @@ struct Summary {
 
 impl Summary {
     fn show(&self) -> String {
-        let mut kinds: BTreeMap<&str, (usize, Vec<u64>)> = BTreeMap::new();
-        for (seed, broken) in &self.failures {
-            let (count, first) = kinds.entry(broken).or_default();
-            *count += 1;
-            if first.len() < 12 {
-                first.push(*seed);
-            }
-        }
+        let kinds = schedules::kinds(&self.failures);
         let Self { schedules, counts, failures } = self;
         format!("{schedules} schedules, {counts:?}; {} failed {kinds:?}", failures.len())
     }
 }
 
+impl Sum for Summary {
+    fn merge(&mut self, other: Self) {
+        self.schedules += other.schedules;
+        self.counts.add(&other.counts);
+        self.failures.extend(other.failures);
+        self.failures.sort();
+    }
+
+    fn failures(&self) -> &[(u64, String)] {
+        &self.failures
+    }
+}
+
 /// Runs these seeds on two threads; ends early after `enough` failures.
 fn run(seeds: Range<u64>, without: Option<Rule>, enough: usize) -> Summary {
-    let next = AtomicU64::new(seeds.start);
-    let work = || {
-        let mut summary = Summary::default();
-        while summary.failures.len() < enough {
-            let seed = next.fetch_add(1, Ordering::Relaxed);
-            if seed >= seeds.end {
-                break;
-            }
-            let (counts, broken) = schedule::run(seed, without, false);
-            summary.schedules += 1;
-            summary.counts.add(&counts);
-            summary.failures.extend(broken.map(|broken| (seed, broken)));
-        }
-        summary
-    };
-    std::thread::scope(|scope| {
-        let other = scope.spawn(work);
-        let mut summary = work();
-        let other = other.join().expect("a schedule doesn't panic");
-        summary.schedules += other.schedules;
-        summary.counts.add(&other.counts);
-        summary.failures.extend(other.failures);
-        summary.failures.sort();
-        summary
+    schedules::run(seeds, enough, |seed, summary: &mut Summary| {
+        let (counts, broken) = schedule::run(seed, without, false);
+        summary.schedules += 1;
+        summary.counts.add(&counts);
+        summary.failures.extend(broken.map(|broken| (seed, broken)));
     })
 }
 
@@ -114,20 +101,20 @@ fn a_rule_left_out_is_seen() {
     }
 }
 
+/// The rule in `RINGWAY_VARIANT`, to be left out.
+fn asked_rule() -> Option<Rule> {
+    let name = schedules::asked_variant();
+    PLANTED.iter().map(|(rule, _)| *rule).find(|rule| format!("{rule:?}") == name)
+}
+
 #[test]
 fn one_schedule() {
-    let Some(seed) = std::env::var("RINGWAY_SEED").ok().and_then(|seed| seed.parse().ok()) else { return };
-    let name = std::env::var("RINGWAY_VARIANT").unwrap_or_default();
-    let without = PLANTED.iter().map(|(rule, _)| *rule).find(|rule| format!("{rule:?}") == name);
-    println!("{:?}", schedule::run(seed, without, true));
+    let Some(seed) = schedules::asked_seed() else { return };
+    println!("{:?}", schedule::run(seed, asked_rule(), true));
 }
 
 #[test]
 fn many_schedules() {
-    let Ok(seeds) = std::env::var("RINGWAY_SEEDS") else { return };
-    let name = std::env::var("RINGWAY_VARIANT").unwrap_or_default();
-    let without = PLANTED.iter().map(|(rule, _)| *rule).find(|rule| format!("{rule:?}") == name);
-    let (from, to) = seeds.split_once("..").expect("FROM..TO");
-    let seeds = from.parse().expect("a number")..to.parse().expect("a number");
-    println!("{}", run(seeds, without, usize::MAX).show());
+    let Some(seeds) = schedules::asked_seeds() else { return };
+    println!("{}", run(seeds, asked_rule(), usize::MAX).show());
 }

@@ -57,6 +57,14 @@ pub(super) struct Here {
     pub(super) members: Vec<Member>,
 }
 
+/// Somebody who is to be a member, and what of the room it has.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Comes {
+    pub(super) conn: u32,
+    pub(super) by_server: bool,
+    pub(super) since: Option<Spot>,
+}
+
 #[derive(Debug)]
 pub(super) struct Member {
     pub(super) conn: u32,
@@ -320,13 +328,14 @@ impl World {
                     self.links[node].tell(Word::Exit { conn, room, why: Exit::Left });
                     return self.send(node, conn, Frame::Left { room }, None);
                 }
-                return self.seat(node, room, conn, since, |at| Some(Frame::Joined { room, at }), true);
+                let comes = Comes { conn, by_server: true, since };
+                return self.seat(node, room, comes, |at| Some(Frame::Joined { room, at }));
             }
             Op::Rejoin(by_server, since) => {
                 if self.stands(node, room, conn).is_some() {
                     return self.fail("rejoined who is a member there");
                 }
-                return self.rejoin(node, room, conn, by_server, since);
+                return self.rejoin(node, room, Comes { conn, by_server, since });
             }
         };
         match ask.kind {
@@ -346,7 +355,7 @@ impl World {
                     return self.send(node, conn, no(Code::Forbidden), None);
                 }
                 let answer = |at| ask.id.map(|id| Frame::Ok { id, at });
-                self.seat(node, room, conn, ask.since, answer, false);
+                self.seat(node, room, Comes { conn, by_server: false, since: ask.since }, answer);
             }
             Kind::Leave => {
                 if !self.unseat(node, room, conn) {

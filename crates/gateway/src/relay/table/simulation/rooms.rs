@@ -3,7 +3,7 @@
 use ringway_link::{At, ConnNo, Exclude, Exit, RoomNo};
 
 use super::client::Frame;
-use super::node::{Here, Link, Member, Stands};
+use super::node::{Comes, Here, Link, Member, Stands};
 use super::world::{Spot, Word, World};
 
 impl World {
@@ -66,19 +66,11 @@ impl World {
         }
     }
 
-    #[allow(clippy::too_many_arguments)]
-    pub(super) fn place_in(
-        &mut self,
-        node: usize,
-        room: usize,
-        conn: u32,
-        by_server: bool,
-        stands: Stands,
-        at: Option<u64>,
-    ) {
+    pub(super) fn place_in(&mut self, node: usize, room: usize, member: Member, at: Option<u64>) {
+        let Member { conn, by_server, .. } = member;
         let here = self.links[node].rooms[room].as_mut().expect("occupied");
         here.members.retain(|member| member.conn != conn);
-        here.members.push(Member { conn, by_server, stands });
+        here.members.push(member);
         let number = here.number;
         let at = at.map(|offset| At { room: RoomNo(number), offset, ts: offset });
         self.links[node].tell(Word::Enter { conn, room: number, at, by_server });
@@ -99,16 +91,14 @@ impl World {
         Some((offset, stands))
     }
 
-    #[allow(clippy::too_many_arguments)]
     pub(super) fn seat(
         &mut self,
         node: usize,
         room: usize,
-        conn: u32,
-        since: Option<Spot>,
+        comes: Comes,
         answer: impl Fn(Option<Spot>) -> Option<Frame>,
-        by_server: bool,
     ) {
+        let Comes { conn, by_server, since } = comes;
         self.occupy(node, room);
         let (epoch, known) =
             self.links[node].rooms[room].as_ref().map_or((0, 0), |here| (here.epoch, here.known));
@@ -121,33 +111,27 @@ impl World {
             }
             let keeps = self.resumes(node, room, since).map(|(_, stands)| stands);
             let stands = keeps.filter(|_| self.rooms[room].durable).unwrap_or(Stands::Nowhere);
-            return self.place_in(node, room, conn, by_server, stands, None);
+            return self.place_in(node, room, Member { conn, by_server, stands }, None);
         }
         let (begin, stands) = self.resumes(node, room, since).unwrap_or((known, Stands::Level));
         if let Some(frame) = answer(Some((epoch, begin))) {
             self.send(node, conn, frame, Some((room, begin)));
         }
-        self.place_in(node, room, conn, by_server, stands, Some(begin));
+        self.place_in(node, room, Member { conn, by_server, stands }, Some(begin));
         self.replay_at_once(node, room, conn);
     }
 
-    pub(super) fn rejoin(
-        &mut self,
-        node: usize,
-        room: usize,
-        conn: u32,
-        by_server: bool,
-        since: Option<Spot>,
-    ) {
+    pub(super) fn rejoin(&mut self, node: usize, room: usize, comes: Comes) {
+        let Comes { conn, by_server, since } = comes;
         self.occupy(node, room);
         match self.resumes(node, room, since) {
             Some((begin, stands)) => {
                 let at = Some(begin).filter(|_| self.dice.percent(50));
-                self.place_in(node, room, conn, by_server, stands, at);
+                self.place_in(node, room, Member { conn, by_server, stands }, at);
                 self.replay_at_once(node, room, conn);
             }
             None => {
-                self.place_in(node, room, conn, by_server, Stands::Nowhere, None);
+                self.place_in(node, room, Member { conn, by_server, stands: Stands::Nowhere }, None);
                 if self.dice.percent(50) {
                     self.node_goes_on(node, room, conn);
                 }
