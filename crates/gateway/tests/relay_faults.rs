@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use ringway_edge::Frame;
 use ringway_link::{ConnNo, Down, Exit, OpenAs, RoomNo, hello};
-use support::linked::{LinkNode, ROOM, Said, Seated, at};
+use support::linked::{LinkNode, ROOM, Said, Seated, agreed, at};
 
 #[tokio::test]
 async fn a_link_that_breaks_is_made_again_and_nobody_is_told() {
@@ -65,13 +65,7 @@ async fn half_a_frame_is_the_end_of_a_link_and_no_more() {
     link.cut().await;
     // The gateway comes again, and gets the first half of a frame.
     let (mut wire, _) = seated.a.knock().await;
-    wire.send(format!(
-        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: {}\r\n{}: {}\r\n\r\n",
-        hello::UPGRADE,
-        hello::HOP_HEADER,
-        hello::HOP
-    ))
-    .await;
+    wire.send(agreed()).await;
     wire.send(b"\x82\x7e\x01\x00half").await;
     drop(wire);
     let mut again = seated.a.link().await;

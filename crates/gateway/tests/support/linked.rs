@@ -84,15 +84,19 @@ impl LinkNode {
         assert_eq!(header(hello::HOP_HEADER), Some(hello::HOP), "{head}");
         let ticket = LinkKey::new(CLUSTER_SECRET).open(header("ringway-ticket").expect("a ticket"), now());
         assert_eq!(ticket.expect("a good ticket").gateway, "gateway-1");
-        wire.send(format!(
-            "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: {}\r\n{}: {}\r\n\r\n",
-            hello::UPGRADE,
-            hello::HOP_HEADER,
-            hello::HOP
-        ))
-        .await;
+        wire.send(agreed()).await;
         Link::new(wire.stream, &wire.rest)
     }
+}
+
+/// A node's answer to a gateway that asks for a link.
+pub(crate) fn agreed() -> String {
+    format!(
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: {}\r\n{}: {}\r\n\r\n",
+        hello::UPGRADE,
+        hello::HOP_HEADER,
+        hello::HOP
+    )
 }
 
 /// One link. Its pings are answered until it is [`silent`](Self::silent).

@@ -103,7 +103,7 @@ impl Here {
             return Err(Broken::Begun(self.number()));
         }
         match std::mem::replace(&mut self.role, Role::Home) {
-            Role::Awaited(beginning) => Ok(self.session.begin_by_link(*beginning)),
+            Role::Awaited(beginning) => Ok(self.session.begin(*beginning)),
             Role::Coming | Role::Home | Role::Further => Ok(None),
         }
     }
@@ -123,7 +123,7 @@ impl Here {
         Ok(match flow {
             ControlFlow::Continue(Some(wait)) => Some(wait),
             // What shards have refused it meanwhile counts as well.
-            ControlFlow::Continue(None) => self.session.before_it_hears(),
+            ControlFlow::Continue(None) => self.session.wait_for_refusals(),
             ControlFlow::Break(()) => {
                 self.over = true;
                 None

@@ -52,11 +52,6 @@ impl Session {
         &self.conn
     }
 
-    /// Its client is there: `hello`, and the server's joins.
-    pub(crate) fn begin_by_link(&mut self, beginning: Beginning) -> Option<Wait> {
-        self.begin(beginning)
-    }
-
     /// This node is its home from now on, another's before.
     pub(crate) fn comes_home(&mut self, place: Place) {
         self.place = Some(place);
@@ -74,11 +69,6 @@ impl Session {
         let came = Came::read(self.conn.format, &message);
         let others_wait = matches!(came.frame, Ok(ClientFrame::Auth(_)));
         Heard { others_wait, flow: self.take_one(came) }
-    }
-
-    /// What is to be waited for before it hears anything more, for what it was refused.
-    pub(crate) fn before_it_hears(&mut self) -> Option<Wait> {
-        self.wait_for_refusals()
     }
 
     /// What comes now has come at another time than what was refused before.

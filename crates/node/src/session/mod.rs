@@ -135,8 +135,8 @@ impl Session {
         (session, Beginning { since, join, span: span.clone() })
     }
 
-    /// The client is there.
-    fn begin(&mut self, beginning: Beginning) -> Option<Wait> {
+    /// The client is there: `hello`, and the server's joins.
+    pub(crate) fn begin(&mut self, beginning: Beginning) -> Option<Wait> {
         let Beginning { since, join, span } = beginning;
         self.say_hello(&span);
         // After the hello, which is first on every connection: from here on others may send to it.

@@ -127,7 +127,7 @@ impl Session {
     }
 
     /// What shards refused meanwhile counts as well, though they told it at once: then the next frame waits.
-    pub(super) fn wait_for_refusals(&mut self) -> Option<Wait> {
+    pub(crate) fn wait_for_refusals(&mut self) -> Option<Wait> {
         let count = self.conn.take_refusals();
         if count == 0 {
             return None;

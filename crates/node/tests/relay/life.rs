@@ -170,6 +170,13 @@ async fn whose_refusals_wait_holds_up_nobody_else() {
     gateway.ended(1).await;
 }
 
+/// The next credit for its first client.
+async fn credit(gateway: &mut Gateway) -> u32 {
+    let credit = gateway.until(|said| matches!(said, Said::Credit { .. })).await;
+    let Said::Credit { conn: 1, bytes } = credit else { panic!("{credit:?}") };
+    bytes
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_done_is_credited_before_the_window_is_used() {
     let world = World::start("").await;
@@ -181,9 +188,7 @@ async fn what_is_done_is_credited_before_the_window_is_used() {
         gateway.frame(1, &frame);
         unanswered += frame.len() as u32;
         while unanswered > 64 * 1024 {
-            let credit = gateway.until(|said| matches!(said, Said::Credit { .. })).await;
-            let Said::Credit { conn: 1, bytes } = credit else { panic!("{credit:?}") };
-            unanswered -= bytes;
+            unanswered -= credit(&mut gateway).await;
         }
     }
 }
@@ -204,9 +209,7 @@ async fn what_had_to_wait_is_credited_once_it_is_done() {
         unanswered += frame.len() as u32;
     }
     while unanswered > 64 * 1024 {
-        let credit = gateway.until(|said| matches!(said, Said::Credit { .. })).await;
-        let Said::Credit { conn: 1, bytes } = credit else { panic!("{credit:?}") };
-        unanswered -= bytes;
+        unanswered -= credit(&mut gateway).await;
     }
 }
 

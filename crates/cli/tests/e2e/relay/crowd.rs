@@ -178,7 +178,7 @@ impl Crowd {
         self.members.iter().map(Member::node).collect()
     }
 
-    /// Waits for each member in turn until that is so.
+    /// Waits for each member in turn until that is so, all within one time; else what the member heard is told.
     fn wait(&self, what: &str, is_so: impl Fn(usize, &Member) -> bool) {
         let deadline = Instant::now() + SERVED;
         for (index, member) in self.members.iter().enumerate() {

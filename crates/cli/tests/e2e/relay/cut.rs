@@ -38,6 +38,7 @@ async fn a_node_that_cannot_be_reached_for_seconds_is_gone_around() {
     crowd.speak();
     site.links[0].shut();
     crowd.all_hear(10);
+    // Long enough for the node to be tried again several times, in vain.
     tokio::time::sleep(Duration::from_secs(3)).await;
     crowd.all_hear(3);
     site.links[0].open();

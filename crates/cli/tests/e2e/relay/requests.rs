@@ -200,6 +200,7 @@ async fn each_request_is_answered_once_however_often_links_are_cut() {
             .collect();
         peer.send(&frames).await;
         for _ in 0..random.random_range(0..3) {
+            // At any moment of the requests' way.
             tokio::time::sleep(Duration::from_millis(random.random_range(0..10))).await;
             site.links[random.random_range(0..3)].cut();
         }

@@ -39,6 +39,7 @@ async fn hears_all(site: &Site, home: &str, room: &str, since: &Position, count:
     peer.joined().await;
     peer.send(&[with_id(join_from(room, Some(since.clone()), None), 1)]).await;
     for _ in 0..random.random_range(1..4) {
+        // At any moment of the join and its replay.
         tokio::time::sleep(Duration::from_micros(random.random_range(0..15_000))).await;
         site.links[0].cut();
     }
@@ -123,6 +124,7 @@ async fn a_link_is_cut_while_clients_come() {
             let mut peer = Peer::try_open(&options).await?;
             Ok::<_, Closed>((peer.joined().await.result, peer))
         });
+        // At any moment of the opening.
         tokio::time::sleep(Duration::from_micros(random.random_range(0..8_000))).await;
         site.links[0].cut();
         // On a busy machine there may have been no node in time: who is told so comes back.

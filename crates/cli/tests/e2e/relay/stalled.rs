@@ -17,6 +17,7 @@ async fn a_link_stalls_and_its_clients_are_served_another_way() {
     site.links[0].silence();
     crowd.all_hear(10);
     crowd.silences("stalled", (silent, Instant::now()));
+    // All in all it stalls for that long.
     tokio::time::sleep(STALL.saturating_sub(silent.elapsed())).await;
     // What was on its way comes after all: nobody wants it any more.
     site.links[0].open();
@@ -34,6 +35,7 @@ async fn a_link_that_stalls_for_a_second_is_only_late() {
     crowd.speak();
     for _ in 0..3 {
         site.links[0].silence();
+        // Shorter than what a link may be silent for.
         tokio::time::sleep(Duration::from_secs(1)).await;
         site.links[0].open();
         crowd.all_hear(5);
@@ -52,6 +54,7 @@ async fn a_link_stalls_for_thirty_seconds() {
     let silent = Instant::now();
     site.links[0].silence();
     crowd.all_hear(20);
+    // All in all it stalls for that long.
     tokio::time::sleep(Duration::from_secs(30).saturating_sub(silent.elapsed())).await;
     site.links[0].open();
     crowd.all_hear(10);

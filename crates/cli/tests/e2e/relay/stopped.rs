@@ -18,6 +18,7 @@ async fn a_node_stands_still_and_nobodys_socket_is_closed() {
     // Its rooms are served by others, while it stands.
     crowd.all_hear(10);
     crowd.silences("stopped", (stopped, Instant::now()));
+    // All in all it stands still for that long.
     tokio::time::sleep(STILL.saturating_sub(stopped.elapsed())).await;
     let resumed = Instant::now();
     site.cluster.nodes[0].resume();
@@ -38,6 +39,7 @@ async fn a_node_that_stands_still_for_half_a_second_is_only_late() {
     for _ in 0..3 {
         let stopped = Instant::now();
         site.cluster.nodes[0].pause();
+        // Shorter than what a link may be silent for.
         tokio::time::sleep(Duration::from_millis(500).saturating_sub(stopped.elapsed())).await;
         site.cluster.nodes[0].resume();
         crowd.all_hear(5);

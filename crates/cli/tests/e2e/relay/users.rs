@@ -86,6 +86,7 @@ async fn when_its_home_has_died_a_user_is_found_elsewhere() {
         if personal.is_some() {
             break tries;
         }
+        // Between two tries; how long they may go on is bounded above.
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     };
     println!("found at the {found}th try");
