@@ -123,7 +123,7 @@ pub(crate) fn framed(record: &Down<'_>) -> Frame {
     SCRATCH.with_borrow_mut(|scratch| {
         scratch.clear();
         codec::encode_down(record, scratch);
-        Frame::binary(scratch)
+        Frame::record(scratch)
     })
 }
 

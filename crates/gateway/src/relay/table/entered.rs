@@ -7,6 +7,7 @@
 use ringway_link::{ConnNo, RoomDeclared};
 use ringway_protocol::frame::Position;
 
+use super::around::NodeNo;
 use super::client::Client;
 use super::names::NameNo;
 use super::seat::Mark;
@@ -126,6 +127,15 @@ impl<R> Table<R> {
         client.seats[seat].index = last;
         if let Some(own) = client.seats[seat].own.take() {
             self.stand_at(client, seat, *own);
+        }
+    }
+
+    /// From here on the client gets nothing of its rooms at this node.
+    pub(super) fn take_out_at(&mut self, client: &mut Client, node: NodeNo) {
+        for seat in 0..client.seats.len() {
+            if client.seats[seat].node == node {
+                self.take_out(client, seat);
+            }
         }
     }
 

@@ -93,10 +93,8 @@ impl<R> Table<R> {
             Down::Opened { rooms, .. } => return self.opened(around, node, conn, client, *rooms),
             Down::Send { at, frame, .. } => return self.sent(around, of, client, at.as_ref(), frame),
             Down::Enter { room, at, by_server, .. } => {
-                return {
-                    let entering = Entering { room: *room, at: at.as_ref(), by_server: *by_server };
-                    self.entered(around, of, client, entering)
-                };
+                let entering = Entering { room: *room, at: at.as_ref(), by_server: *by_server };
+                return self.entered(around, of, client, entering);
             }
             Down::Exit { room, why, .. } => self.exited(around, of, client, room, *why),
             Down::Credit { bytes, .. } => {
@@ -126,11 +124,7 @@ impl<R> Table<R> {
                 if let Some(place) = client.place(node) {
                     place.closed = true;
                 }
-                for seat in 0..client.seats.len() {
-                    if client.seats[seat].node == node {
-                        self.take_out(client, seat);
-                    }
-                }
+                self.take_out_at(client, node);
                 around.close(conn, *code, reason);
             }
             _ => {}

@@ -59,11 +59,7 @@ impl<R> Table<R> {
         node: NodeNo,
         loss: &Loss,
     ) {
-        for seat in 0..client.seats.len() {
-            if client.seats[seat].node == node {
-                self.take_out(client, seat);
-            }
-        }
+        self.take_out_at(client, node);
         self.answer_for(around, conn, client, node, loss);
         for seat in (0..client.seats.len()).rev() {
             if client.seats[seat].node != node {
