@@ -1,6 +1,8 @@
 //! What comes live: the next goes to the members, what is odd or comes too early waits until the store was asked, and what
 //! should have come is asked for a little later.
 
+use std::time::Duration;
+
 use ringway_backplane::message::{Epoch, Publication};
 use ringway_protocol::name::{ConnId, Key};
 
@@ -12,6 +14,14 @@ use super::mend::What;
 use super::surroundings::{Entry, Gap, GapReason, Surroundings, Timer};
 use super::{Durable, Live};
 use crate::room::{Handles, weight};
+
+/// A value of a key that somebody spoke of and that isn't here.
+#[derive(Debug)]
+pub(super) struct Lacking {
+    key: Option<Key>,
+    pub(super) offset: u64,
+    since: Duration,
+}
 
 impl<H: Handles> Durable<H> {
     pub(super) fn heard(&mut self, s: &mut impl Surroundings<H>, live: Live) {
@@ -212,7 +222,7 @@ impl<H: Handles> Durable<H> {
         {
             if chain.lacks(key, offset) {
                 if self.lacking.len() < AHEAD {
-                    self.lacking.push((key.clone(), offset));
+                    self.lacking.push(Lacking { key: key.clone(), offset, since: s.now() });
                 } else {
                     self.look = true;
                 }
@@ -259,10 +269,12 @@ impl<H: Handles> Durable<H> {
         // What is being mended is looked at again afterwards.
         let (None, Some(chain)) = (&self.mend, &self.chain) else { return };
         let (head, sure) = (chain.head, chain.sure());
-        self.lacking.retain(|(key, offset)| chain.lacks(key, *offset));
-        if !self.look && upto <= head.offset && self.lacking.is_empty() {
+        self.lacking.retain(|lacking| chain.lacks(&lacking.key, lacking.offset));
+        let long_ago = s.now().saturating_sub(REPAIR_AFTER);
+        let overdue = self.lacking.iter().any(|lacking| lacking.since <= long_ago);
+        if !self.look && upto <= head.offset && !overdue {
             // What is newer than the question may still be on its way.
-            if self.wanted > head.offset {
+            if self.wanted > head.offset || !self.lacking.is_empty() {
                 self.repair_soon(s);
             }
             return;
@@ -271,12 +283,12 @@ impl<H: Handles> Durable<H> {
             return self.part();
         }
         let by_key = self.by_key;
-        let least = self.lacking.iter().map(|lacking| lacking.1).min();
+        let least = self.lacking.iter().map(|lacking| lacking.offset).min();
         let from = match least {
             Some(least) if !self.look => Spot::bare(least - 1, None),
             _ => sure,
         };
-        let most = self.lacking.iter().map(|lacking| lacking.1).max().unwrap_or(0);
+        let most = self.lacking.iter().map(|lacking| lacking.offset).max().unwrap_or(0);
         let wanted = if self.wanted > head.offset { self.wanted } else { 0 };
         let real = wanted > 0 && self.wanted_real;
         self.look = false;

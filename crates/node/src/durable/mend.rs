@@ -180,7 +180,7 @@ impl<H: Handles> Durable<H> {
             self.wanted = 0;
         }
         // By key: what isn't there is deleted, or too old. Promised is the newest of each key that is still kept.
-        self.lacking.retain(|(_, offset)| !(from < *offset && *offset <= end));
+        self.lacking.retain(|lacking| !(from < lacking.offset && lacking.offset <= end));
     }
 
     /// More than fits into one go: the room goes on, and who was level gets what is between at its own pace.

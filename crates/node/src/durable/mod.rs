@@ -80,7 +80,7 @@ pub(crate) struct Durable<H: Handles> {
     wanted: u64,
     wanted_real: bool,
     /// By key: values heard of that didn't come.
-    lacking: Vec<(Option<Key>, u64)>,
+    lacking: Vec<hear::Lacking>,
     /// Something may be missing, and what isn't known.
     look: bool,
     /// A look is due soon: what was wanted when it was put off.

@@ -316,11 +316,12 @@ async fn of_what_waits_for_a_slow_member_a_newer_value_takes_the_place_of_an_old
     const KEYS: u64 = 10;
     let cluster = cluster();
     let conflated = |cluster: &Cluster| figure(cluster, "ringway_slow_conflated_total", &[]);
+    let reads = |cluster: &Cluster| figure(cluster, "ringway_store_reads_total", &["kind=\"room\""]);
     for prefix in ["prices.", "quotes."] {
         let (home, room) = places(&cluster, prefix).await;
         let mut slow = Slow::join(&cluster, &home, &room, None);
         let mut speaker = Speaker { keys: KEYS, ..Speaker::of(&cluster, &room).await };
-        let conflated_before = conflated(&cluster);
+        let (conflated_before, reads_before) = (conflated(&cluster), reads(&cluster));
         speaker.say_until("much is replaced", |cluster| conflated(cluster) >= conflated_before + 300.0).await;
         let newest: BTreeMap<String, Said> =
             speaker.said.iter().map(|said| (key_of(said.0, KEYS), *said)).collect();
@@ -337,7 +338,10 @@ async fn of_what_waits_for_a_slow_member_a_newer_value_takes_the_place_of_an_old
         slow.has_all();
         let missing = (speaker.said.len() - all.len()) as f64;
         let replaced = conflated(&cluster) - conflated_before;
-        assert_eq!(missing, replaced, "nothing is missing but what was replaced");
+        // A node to which something came so late that it read the store has only the newest that this keeps of each key.
+        let was_read = prefix == "prices." && reads(&cluster) > reads_before;
+        let all_told = if was_read { missing >= replaced } else { missing == replaced };
+        assert!(all_told, "{room}: {missing} are missing, {replaced} of them replaced; read: {was_read}");
         // Who comes back from long ago gets the newest of every key; from now, nothing.
         let last = all.iter().max_by_key(|told| told.offset()).unwrap().place().clone();
         let mut back = Slow::join(&cluster, &home, &room, Some(all[0].place()));

@@ -241,6 +241,24 @@ fn by_key_a_mark_reveals_what_a_later_value_of_another_hides() {
     assert_eq!(stage.done(), [""; 0]);
 }
 
+/// Acknowledgements of a busy publisher come a little before what they speak of: there is always one that was just spoken of.
+#[test]
+fn by_key_what_was_just_spoken_of_isnt_read_for_what_was_before() {
+    let (mut room, mut stage) = following_by_key(5);
+    for offset in 6..30 {
+        let word = format!("a{offset}");
+        room.mark_keys(&mut stage, epoch(1), vec![(keyed(&word).key, offset)]);
+        stage.pass_ms(&mut room, 30);
+        assert_eq!(
+            stage.hear(&mut room, live_of(offset, 0, keyed(&word))),
+            [format!("a: msg {offset} {word}")]
+        );
+    }
+    room.mark_keys(&mut stage, epoch(1), vec![(keyed("a30").key, 30)]);
+    stage.pass_ms(&mut room, 200);
+    assert_eq!(stage.done(), ["read after 29 to 30"]);
+}
+
 #[test]
 fn by_key_memory_is_bounded() {
     let (mut room, mut stage) = following_by_key(5);
