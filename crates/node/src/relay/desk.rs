@@ -20,7 +20,8 @@ use crate::way::{Link, Linked};
 /// send before, none ever waits for that.
 const CREDIT: u32 = 16 * 1024;
 
-/// A gateway stops reading from a client beyond its window; what it had read by then may come still.
+/// No client of a gateway that keeps the rules gets there, however much it sends: a frame goes on only below the window, so that
+/// one message (64 KiB) may exceed it, and one window of joins that another node's end has asked again.
 const UNANSWERED: u32 = 4 * CLIENT_WINDOW;
 
 /// Numbers of refused connections that are remembered, for what was on its way when they were.

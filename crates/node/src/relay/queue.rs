@@ -32,8 +32,10 @@ pub(super) enum Seldom {
     Closed,
 }
 
-/// So much of what isn't frames waits at most: more than any client has rooms.
-const SELDOM: usize = 16_384;
+/// So much of what isn't frames waits at most. More than a gateway can have to say, whatever its client does: a rejoin and a
+/// move of each room, of which it has 10,000 at most; and other rights, of which only the last count, but for those that
+/// frames lie between, which a client's window bounds.
+const SELDOM: usize = 32_768;
 
 /// The kinds, in front of what waits.
 const BEGIN: u8 = 0;
@@ -50,12 +52,15 @@ pub(super) struct Queue {
     seldom: VecDeque<Seldom>,
     /// An empty message is among it: no frame of the client's is read after that, and so none that weighs nothing waits.
     over: bool,
+    /// What came last were other rights.
+    renewed: bool,
 }
 
 impl Queue {
     /// `false`: more than there can be any use for.
     #[must_use]
     pub(super) fn push(&mut self, word: Word<'_>) -> bool {
+        let renewed = std::mem::replace(&mut self.renewed, matches!(word, Word::Seldom(Seldom::Renew(_))));
         match word {
             Word::Begin => self.bytes.push(BEGIN),
             Word::Frame { .. } if self.over => {}
@@ -66,10 +71,14 @@ impl Queue {
                 self.bytes.extend_from_slice(&length.to_le_bytes());
                 self.bytes.extend_from_slice(message);
             }
-            Word::Seldom(seldom) => {
-                self.bytes.push(OTHER);
-                self.seldom.push_back(seldom);
-            }
+            Word::Seldom(seldom) => match (&seldom, self.seldom.back_mut()) {
+                // Nothing was asked with the rights before: a client may change them as often as it likes.
+                (Seldom::Renew(_), Some(last @ Seldom::Renew(_))) if renewed => *last = seldom,
+                _ => {
+                    self.bytes.push(OTHER);
+                    self.seldom.push_back(seldom);
+                }
+            },
         }
         self.seldom.len() <= SELDOM
     }
@@ -87,6 +96,8 @@ impl Queue {
             self.at -= 1;
             self.bytes[self.at] = OTHER;
         }
+        // What is under way isn't replaced.
+        self.renewed &= !self.seldom.is_empty();
         self.seldom.push_front(seldom);
     }
 
@@ -176,6 +187,30 @@ mod tests {
         assert!(queue.push(Word::Seldom(Seldom::Closed)));
         let heard: Vec<_> = std::iter::from_fn(|| queue.next(read)).collect();
         assert_eq!(heard, ["true a", "true ", "Closed"]);
+    }
+
+    #[test]
+    fn of_rights_that_nothing_was_asked_with_only_the_last_wait() {
+        let renew = |number: usize| Word::Seldom(Seldom::Renew(format!("{number}").into()));
+        let mut queue = Queue::default();
+        // More often than anything else may be said, as a client can that changes them while its node waits.
+        assert!((0..2 * SELDOM).all(|number| queue.push(renew(number))));
+        assert_eq!(queue.next(read).unwrap(), format!("Renew({:?})", (2 * SELDOM - 1).to_string()));
+        assert!(queue.next(read).is_none());
+        let frame = || Word::Frame { text: true, message: b"\x03" };
+        for number in 0..3 {
+            assert!(queue.push(renew(number)) && queue.push(renew(10 + number)) && queue.push(frame()));
+        }
+        queue.push_front(Seldom::Renew("first".into()));
+        assert!(queue.push(Word::Seldom(Seldom::Closed)) && queue.push(renew(4)));
+        let heard: Vec<_> = std::iter::from_fn(|| queue.next(read)).collect();
+        let renewed = ["first", "10", "11", "12", "4"].map(|rights| format!("Renew({rights:?})"));
+        let [first, a, b, c, last] = renewed;
+        let said = "true \x03".to_owned();
+        assert_eq!(heard, [first, a, said.clone(), b, said.clone(), c, said, "Closed".into(), last]);
+        queue.push_front(Seldom::Renew("again".into()));
+        assert!(queue.push(renew(5)));
+        assert_eq!(std::iter::from_fn(|| queue.next(read)).count(), 2, "one of them is under way");
     }
 
     #[test]

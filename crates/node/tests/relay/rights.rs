@@ -69,3 +69,32 @@ async fn a_servers_join_that_its_token_does_not_allow_is_told_the_link_first() {
     let left = gateway.sent(1).await;
     assert_eq!((&left["t"], &left["code"]), (&"left".into(), &"forbidden".into()));
 }
+
+/// As by a client that has its rights changed at its home again and again, while a further node lets it wait.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rights_that_change_very_often_while_a_client_waits_end_no_link() {
+    let world = World::start("").await;
+    let mut gateway = Gateway::link(world.node()).await;
+    gateway.client(2, &relayed(None)).await;
+    let ticket = Ticket { grants: Grants::none(), ..relayed(Some("ann")) };
+    gateway.open(1, OpenAs::Further, &ticket);
+    // Who is refused so much is heard more slowly.
+    for id in 0..200 {
+        gateway.frame(1, &publish("a", id));
+    }
+    let (none, some) = (seal(&ticket), seal(&Ticket { grants: only("b"), ..ticket.clone() }));
+    let conn = ConnNo(1);
+    for _ in 0..40 {
+        for _ in 0..500 {
+            gateway.say(&Up::Renew { conn, ticket: &none });
+            gateway.say(&Up::Renew { conn, ticket: &some });
+        }
+        gateway.so_far().await;
+    }
+    gateway.frame(1, &publish("b", 1_000));
+    let answer =
+        gateway.until(|said| matches!(said, Said::Send { conn: 1, frame, .. } if frame["id"] == 1_000));
+    let Said::Send { frame, .. } = answer.await else { unreachable!() };
+    assert_eq!(frame["t"], "ok", "the last rights hold: {frame}");
+    assert_eq!(gateway.ask(2, r#"{"t":"ping","id":1}"#).await["t"], "ok");
+}
