@@ -10,6 +10,7 @@ mod gateway;
 mod killed;
 mod moved;
 mod owners;
+mod parted;
 mod requests;
 mod resumes;
 mod rights;
