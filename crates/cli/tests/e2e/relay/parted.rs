@@ -24,6 +24,7 @@ const CLASSES: &str = r#"
 [stores.kept]
 messages_per_room = 10_000
 age = "1h"
+repeat_window = "10m"
 
 [[classes]]
 rooms = "fleeting.**"
