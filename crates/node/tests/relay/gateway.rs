@@ -46,7 +46,7 @@ pub(crate) struct Gateway {
 }
 
 /// The payload of a finished frame that isn't masked, as JSON.
-fn payload(frame: &[u8]) -> Value {
+pub(crate) fn payload(frame: &[u8]) -> Value {
     let head = match frame.get(1) {
         None => return Value::Null,
         Some(126) => 4,
