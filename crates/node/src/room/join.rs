@@ -47,7 +47,11 @@ impl<H: Handles> Room<H> {
         let seated = conn.clone();
         self.members.seat_waiting(conn, wish.since);
         let holding = self.standing == Standing::Holding;
-        if holding || (self.follows() && !self.is_behind(&wish)) {
+        let greater = wish.since.is_some_and(|since| Some(since.0) > self.epoch);
+        if holding && greater && s.away() {
+            // Cut off, it can't know whether others have taken over: who comes from there isn't put back.
+            self.answer_nowhere(s, &seated, &wish);
+        } else if holding || (self.follows() && !self.is_behind(&wish)) {
             self.answer_join(s, &seated, &wish, holding);
         } else if self.waiting.len() >= WAITING {
             self.answer_nowhere(s, &seated, &wish);
@@ -198,6 +202,30 @@ mod tests {
         let durable = Position { epoch: "k3J".parse().expect("an epoch's name"), offset: 1, ts: None };
         room.join(&mut stage, actor("a"), Some(durable), None);
         assert_eq!(stage.done(), ["a: joined at 1, not resumed"]);
+    }
+
+    #[test]
+    fn a_holder_that_is_cut_off_puts_nobody_back_who_comes_from_a_greater_epoch() {
+        let (mut room, mut stage, epoch) = holding();
+        room.enter(&mut stage, 1, vec![publication("x")]);
+        stage.away = true;
+        room.link_lost(&mut stage);
+        stage.clear();
+        // Others may have taken over while it was silent.
+        let greater = crate::room::scene::epoch(9_000_000_000_000);
+        room.join(&mut stage, actor("a"), Some(position(greater, 4)), None);
+        assert_eq!(stage.done(), ["a: joined nowhere, not resumed"]);
+        room.join(&mut stage, actor("b"), Some(position(epoch, 1)), None);
+        room.join(&mut stage, actor("c"), None, None);
+        assert_eq!(stage.done(), ["b: joined at 1, resumed", "c: joined at 1"]);
+        stage.away = false;
+        room.back_from_cut(&mut stage);
+        stage.clear();
+        room.live(&mut stage, &node("n3"), live(greater, 5));
+        let done = stage.done();
+        let of = |who: &str| done.iter().filter(|word| word.starts_with(who)).cloned().collect::<Vec<_>>();
+        assert_eq!(of("a:"), ["a: gap backplane 4", "a: msg 5 p5"], "it is where it was");
+        assert_eq!(of("b:"), ["b: gap epoch 4", "b: msg 5 p5"]);
     }
 
     #[test]
