@@ -6,6 +6,7 @@ mod crowd;
 mod cut;
 mod drained;
 mod ends;
+mod full;
 mod gateway;
 mod killed;
 mod moved;

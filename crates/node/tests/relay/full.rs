@@ -4,9 +4,12 @@
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
 
+use ringway_auth::Ticket;
 use ringway_edge::Frame;
 use ringway_link::codec::{decode_down, encode_up};
 use ringway_link::{ConnNo, Down, Exit, Open, OpenAs, Up};
+use ringway_protocol::EpochName;
+use ringway_protocol::frame::Position;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
@@ -60,6 +63,7 @@ struct Slow {
     /// Of what was read, so much was looked at.
     seen: usize,
     names: BTreeMap<u32, String>,
+    epochs: BTreeMap<String, EpochName>,
     rooms: BTreeMap<String, Vec<Heard>>,
     answers: Vec<Value>,
     /// In and out, of rooms.
@@ -79,6 +83,12 @@ impl Slow {
 
     fn socket(&mut self) -> &mut TcpStream {
         self.socket.as_mut().unwrap()
+    }
+
+    async fn client(&mut self, ticket: &Ticket) {
+        let ticket = &*seal(ticket);
+        self.say(&Up::Open(Open { conn: CONN, role: OpenAs::Home, ticket, traceparent: None })).await;
+        self.say(&Up::Begin { conn: CONN }).await;
     }
 
     async fn say(&mut self, record: &Up<'_>) {
@@ -106,12 +116,7 @@ impl Slow {
         let number = self.pongs.last().copied().unwrap_or_default().max(1 << 32) + 1;
         self.say(&Up::Ping { number }).await;
         loop {
-            while let Some((record, used)) = record(&self.bytes[self.seen..]) {
-                let record = record.to_vec();
-                self.seen += used;
-                self.take(decode_down(&record).unwrap());
-            }
-            self.bytes.drain(..std::mem::take(&mut self.seen));
+            self.look();
             if self.pongs.last() == Some(&number) {
                 return;
             }
@@ -122,9 +127,33 @@ impl Slow {
         }
     }
 
+    /// Reads to the end of the link: the code with which the node closes it. None: it was read so late that nobody was there.
+    async fn ended(&mut self) -> Option<u16> {
+        let bytes = &mut self.bytes;
+        let _ = soon("the end", self.socket.as_mut().unwrap().read_to_end(bytes)).await;
+        self.look();
+        match self.bytes[..] {
+            [0x88, _, high, low, ..] => Some(u16::from_be_bytes([high, low])),
+            _ => None,
+        }
+    }
+
+    /// Looks at what was read.
+    fn look(&mut self) {
+        while let Some((record, used)) = record(&self.bytes[self.seen..]) {
+            let record = record.to_vec();
+            self.seen += used;
+            self.take(decode_down(&record).unwrap());
+        }
+        self.bytes.drain(..std::mem::take(&mut self.seen));
+    }
+
     fn take(&mut self, record: Down<'_>) {
         match record {
-            Down::Room(room) => drop(self.names.insert(room.number.0, room.room.to_string())),
+            Down::Room(room) => {
+                self.names.insert(room.number.0, room.room.to_string());
+                self.epochs.extend(room.epoch.map(|epoch| (room.room.to_string(), epoch)));
+            }
             Down::Cast(cast) => {
                 let word = Heard::Word {
                     offset: cast.offset.unwrap(),
@@ -163,6 +192,7 @@ fn record(bytes: &[u8]) -> Option<(&[u8], usize)> {
     };
     match bytes[0] {
         0x82 => Some((bytes.get(head..head + length)?, head + length)),
+        0x88 => None,
         first => panic!("not a record: {first:#x}"),
     }
 }
@@ -190,9 +220,7 @@ async fn a_full_link_leaves_out_what_may_be_tells_so_and_loses_nothing_else() {
     let world = World::start(CLASSES).await;
     let node = world.node();
     let mut slow = Slow::link(node).await;
-    let ticket = &*seal(&relayed(None));
-    slow.say(&Up::Open(Open { conn: CONN, role: OpenAs::Home, ticket, traceparent: None })).await;
-    slow.say(&Up::Begin { conn: CONN }).await;
+    slow.client(&relayed(None)).await;
     let mut quick = Gateway::link(node).await;
     quick.client(1, &relayed(None)).await;
     for (id, room) in (1..).zip(["cursors", "prices", "chat"]) {
@@ -296,4 +324,62 @@ async fn a_full_link_leaves_out_what_may_be_tells_so_and_loses_nothing_else() {
     let after = (said - 49..=said).map(|offset| Heard::Word { offset, key: None });
     assert_eq!(slow.in_room("cursors")[before..], after.collect::<Vec<_>>());
     until("nothing waits", || node.metric("ringway_node_link_queue_bytes") == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_link_full_of_what_may_not_be_left_out_is_cut_and_begun_anew_from_where_each_was() {
+    let world = World::start(CLASSES).await;
+    let node = world.node();
+    let (mut slow, ticket) = (Slow::link(node).await, relayed(None));
+    slow.client(&ticket).await;
+    let mut quick = Gateway::link(node).await;
+    quick.client(1, &relayed(None)).await;
+    for (id, room) in (1..).zip(["cursors", "chat"]) {
+        slow.frame(&format!(r#"{{"t":"join","room":"{room}","id":{id}}}"#)).await;
+        quick.join(1, room).await;
+        quick.until(|said| matches!(said, Said::Enter { .. })).await;
+    }
+    slow.catch_up().await;
+
+    let mut said = 0;
+    while node.metric("ringway_node_links") > 1 {
+        said += 1;
+        assert!(said < ENOUGH, "its link is still there");
+        publish(&mut quick, "chat", said, None, SIZE).await;
+        publish(&mut quick, "cursors", 1_000_000 + said, None, 1_000).await;
+        if node.metric("ringway_node_links") > 1 {
+            slow.read_some(READ);
+        }
+    }
+    // What gives way gave way first.
+    let left_out = node.metric("ringway_slow_dropped_total{tenant=\"acme\"}");
+    println!("cut after {said} publications; {left_out} were left out before");
+    assert!(left_out > 0);
+    assert!(matches!(slow.ended().await, Some(1008) | None));
+    let Some(&Heard::Word { offset: mut at, .. }) = slow.in_room("chat").last() else {
+        panic!("nothing came")
+    };
+    let whole = (1..=at).map(|offset| Heard::Word { offset, key: None });
+    assert_eq!(slow.in_room("chat"), whole.collect::<Vec<_>>());
+
+    let mut again = Gateway::link(node).await;
+    again.open(1, OpenAs::HomeAgain, &ticket);
+    again.rejoin(1, "chat", Some(Position { epoch: slow.epochs["chat"].clone(), offset: at, ts: None }));
+    let mut gaps = 0;
+    while at <= said {
+        let (offset, is_gap) = match again.next().await {
+            Said::Send { frame, .. } => (frame["offset"].as_u64().unwrap(), frame["t"] == "gap"),
+            Said::Cast { offset, .. } => (offset.unwrap(), false),
+            Said::Opened { .. } | Said::Room(_) => continue,
+            Said::Enter { .. } => {
+                publish(&mut quick, "chat", said + 1, None, 10).await;
+                continue;
+            }
+            other => panic!("{other:?}"),
+        };
+        gaps += u32::from(is_gap);
+        assert!(is_gap || offset == at + 1, "{offset} after {at}");
+        at = offset;
+    }
+    assert_eq!(gaps, 1, "the buffer is shorter than what was missed");
 }
