@@ -96,6 +96,18 @@ pub enum Down<'a> {
         /// And this reason.
         reason: Cow<'a, str>,
     },
+    /// The client was told to go, and is closed if it is still there after so long, whichever nodes it has by then. The first such
+    /// word counts.
+    CloseLater {
+        /// Whose.
+        conn: ConnNo,
+        /// After so many milliseconds.
+        after: u32,
+        /// With this code.
+        code: u16,
+        /// And this reason.
+        reason: Cow<'a, str>,
+    },
     /// The node has nothing of the connection any more: its number is free here.
     Ended {
         /// Which one.

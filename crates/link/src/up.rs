@@ -73,6 +73,10 @@ pub struct Open<'a> {
     pub ticket: &'a str,
     /// Where its trace goes on.
     pub traceparent: Option<&'a str>,
+    /// How long the client's connection to the gateway has stood, milliseconds: it is as old at each of its nodes.
+    pub age: u64,
+    /// Its client was told to go, and when its socket is closed is settled: the gateway has had [`Down::CloseLater`](crate::Down::CloseLater).
+    pub told_to_go: bool,
 }
 
 /// What a node is to a connection.

@@ -9,6 +9,7 @@ mod ends;
 mod full;
 mod gateway;
 mod killed;
+mod lifetime;
 mod moved;
 mod owners;
 mod parted;

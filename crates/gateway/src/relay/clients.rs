@@ -21,6 +21,8 @@ pub(crate) struct Client {
     pub(crate) refusals: u16,
     /// It was sent something: `hello` is the first frame of all.
     pub(crate) greeted: bool,
+    /// It was told to go, and when it is closed is settled.
+    pub(crate) told_to_go: bool,
     /// It is on the list of those whose nodes are to be given credit.
     pub(crate) owes: bool,
 }

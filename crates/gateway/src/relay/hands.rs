@@ -3,6 +3,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ringway_auth::Ticket;
 use ringway_edge::{Frame, Outbound};
@@ -216,8 +217,12 @@ impl Around for Hands {
         }
         let sealed = self.common.tickets.seal(&ticket);
         let traceparent = self.traceparent.take();
+        let (age, told_to_go) = self.sockets.clients.get(conn).map_or((0, false), |client| {
+            let age = client.out.opened().elapsed().as_millis();
+            (u64::try_from(age).unwrap_or(u64::MAX), client.told_to_go)
+        });
         self.record.clear();
-        let open = Open { conn, role, ticket: &sealed, traceparent: traceparent.as_deref() };
+        let open = Open { conn, role, ticket: &sealed, traceparent: traceparent.as_deref(), age, told_to_go };
         codec::encode_up(&Up::Open(open), &mut self.record);
         self.say_record(node);
     }
@@ -267,6 +272,11 @@ impl Around for Hands {
 
     fn close(&mut self, conn: ConnNo, code: u16, reason: &str) {
         self.sockets.close(conn, code, reason);
+    }
+
+    fn close_later(&mut self, conn: ConnNo, after: u32, code: u16, reason: &str) {
+        let at = Instant::now() + Duration::from_millis(u64::from(after));
+        self.sockets.close_at(conn, at, code, reason);
     }
 
     fn opened(&mut self, conn: ConnNo, opened: Result<u32, NotOpened>) {

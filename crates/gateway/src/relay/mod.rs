@@ -10,6 +10,7 @@
 //! | [`people`], [`passport`] | who the clients are, for tickets |
 //! | [`opening`], [`client`], [`goodbye`] | a client's way in, its task, its end where the gateway ends |
 //! | [`sockets`], [`clients`], [`pass`], [`feed`] | what clients are sent, and when it is written |
+//! | [`overstays`] | clients that were told to go, and when they are closed |
 //! | [`wheel`], [`memory`], [`rates`], [`credit`] | silent and stuck clients, short memory, clients' own limits, what nodes are told of what has left |
 //!
 //! A client belongs to one worker for its life. Nothing waits under a worker's lock.
@@ -26,6 +27,7 @@ mod memory;
 mod metrics;
 mod nodes;
 mod opening;
+mod overstays;
 mod pass;
 mod passport;
 mod people;

@@ -119,6 +119,7 @@ impl Opening {
             held: None,
             refusals: 0,
             greeted: false,
+            told_to_go: false,
             owes: false,
         };
         let (joins, since) = (std::mem::take(&mut self.joins), self.since.take());

@@ -15,10 +15,12 @@ use ringway_protocol::close::CloseCode;
 use ringway_protocol::codec::Format;
 use ringway_protocol::frame::{Gap, GapReason, Refusal, ServerFrame};
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use super::clients::{Client, Clients};
 use super::credit::WORTH_TELLING;
 use super::feed::RoomFeed;
+use super::overstays::Overstays;
 use super::pass::Pass;
 use super::table::{Lost, NotOpened, To};
 use super::tenants::TenantHere;
@@ -31,6 +33,8 @@ pub(crate) struct Sockets {
     /// Those whose home hasn't answered yet.
     opening: HashMap<ConnNo, oneshot::Sender<Result<u32, NotOpened>>>,
     pass: Pass,
+    /// Clients that were told to go.
+    pub(crate) overstays: Overstays,
     /// Clients whose nodes are owed enough to be told, each once.
     owing: Vec<ConnNo>,
 }
@@ -147,6 +151,14 @@ impl Sockets {
     pub(crate) fn close(&mut self, conn: ConnNo, code: u16, reason: &str) {
         if let Some(client) = self.clients.get(conn) {
             client.out.close(CloseCode(code), reason);
+        }
+    }
+
+    /// The socket is to be closed at that time, if it stands then. The first such word counts.
+    pub(crate) fn close_at(&mut self, conn: ConnNo, at: Instant, code: u16, reason: &str) {
+        let Some(client) = self.clients.get_mut(conn) else { return };
+        if !std::mem::replace(&mut client.told_to_go, true) {
+            self.overstays.add(&client.out, at, CloseCode(code), reason);
         }
     }
 

@@ -294,6 +294,7 @@ impl Worker {
                 table.look_again();
             }
             table.tick(hands);
+            hands.sockets.overstays.close(Instant::now());
             hands.tidy(|node| table.uses(node));
             pardoned
         });

@@ -23,9 +23,19 @@ use super::{CLUSTER_SECRET, OPEN, World, now, soon, tenant_id, ticket_key};
 /// A record of the gateway's, with what it holds.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Said {
-    Open { conn: ConnNo, role: OpenAs, ticket: Box<Ticket>, traceparent: Option<String> },
+    Open {
+        conn: ConnNo,
+        role: OpenAs,
+        ticket: Box<Ticket>,
+        traceparent: Option<String>,
+        age: u64,
+        told_to_go: bool,
+    },
     Begin(ConnNo),
-    Frame { conn: ConnNo, message: String },
+    Frame {
+        conn: ConnNo,
+        message: String,
+    },
     Rejoin(Rejoin),
     Move(ConnNo, RoomName),
     Renew(ConnNo),
@@ -234,6 +244,8 @@ impl Said {
                 role: open.role,
                 ticket: Box::new(ticket_key().open(open.ticket, now()).expect("a good ticket")),
                 traceparent: open.traceparent.map(str::to_owned),
+                age: open.age,
+                told_to_go: open.told_to_go,
             },
             Up::Begin { conn } => Self::Begin(*conn),
             Up::Frame { conn, message, .. } => {

@@ -23,6 +23,7 @@ mod kind {
     pub(super) const ENDED: u64 = 11;
     pub(super) const LEAVING: u64 = 12;
     pub(super) const PONG: u64 = 13;
+    pub(super) const CLOSE_LATER: u64 = 14;
 }
 
 /// The lists of [`Exclude`].
@@ -78,6 +79,10 @@ pub fn encode_down(record: &Down<'_>, into: &mut Vec<u8>) {
         Down::Close { conn, code, reason } => {
             Writer::record(into, kind::CLOSE, 3).u32(conn.0).u32((*code).into()).str(reason);
         }
+        Down::CloseLater { conn, after, code, reason } => {
+            let mut writer = Writer::record(into, kind::CLOSE_LATER, 4);
+            writer.u32(conn.0).u32(*after).u32((*code).into()).str(reason);
+        }
         Down::Ended { conn } => {
             Writer::record(into, kind::ENDED, 1).u32(conn.0);
         }
@@ -101,7 +106,7 @@ pub fn decode_down(bytes: &[u8]) -> Result<Down<'_>, BadRecord> {
         kind::ENDED | kind::PONG => 1,
         kind::OPENED | kind::CREDIT | kind::RENEWED => 2,
         kind::SEND | kind::EXIT | kind::CLOSE => 3,
-        kind::REFUSED | kind::ENTER | kind::LOST => 4,
+        kind::REFUSED | kind::ENTER | kind::LOST | kind::CLOSE_LATER => 4,
         kind::ROOM => 6,
         kind::CAST => 7,
         unknown => return Err(BadRecord::Unknown(unknown)),
@@ -156,13 +161,22 @@ fn read<'a>(reader: &mut Reader<'a>, kind: u64) -> Result<Down<'a>, BadRecord> {
         },
         kind::CREDIT => Down::Credit { conn, bytes: reader.u32()? },
         kind::RENEWED => Down::Renewed { conn, ticket: reader.str()? },
-        kind::CLOSE => close(reader, conn)?,
+        kind::CLOSE => {
+            let (code, reason) = close(reader)?;
+            Down::Close { conn, code, reason }
+        }
+        kind::CLOSE_LATER => {
+            let after = reader.u32()?;
+            let (code, reason) = close(reader)?;
+            Down::CloseLater { conn, after, code, reason }
+        }
         kind::ENDED => Down::Ended { conn },
         unknown => return Err(BadRecord::Unknown(unknown)),
     })
 }
 
-fn close<'a>(reader: &mut Reader<'a>, conn: ConnNo) -> Result<Down<'a>, BadRecord> {
+/// The code and the reason of a close.
+fn close<'a>(reader: &mut Reader<'a>) -> Result<(u16, Cow<'a, str>), BadRecord> {
     let code = u16::try_from(reader.u64()?).map_err(|_| BadRecord::Field("close code"))?;
     if !CloseCode(code).may_be_sent() {
         return Err(BadRecord::Field("close code"));
@@ -171,7 +185,7 @@ fn close<'a>(reader: &mut Reader<'a>, conn: ConnNo) -> Result<Down<'a>, BadRecor
     if reason.len() > REASON_MAX {
         return Err(BadRecord::Field("reason of a close"));
     }
-    Ok(Down::Close { conn, code, reason: Cow::Borrowed(reason) })
+    Ok((code, Cow::Borrowed(reason)))
 }
 
 fn room(reader: &mut Reader<'_>) -> Result<RoomDeclared, BadRecord> {

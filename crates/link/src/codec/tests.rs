@@ -44,9 +44,30 @@ fn ups() -> Vec<Up<'static>> {
         Up::Rejoin(Rejoin { conn, room: room(), by_server: since.is_none(), since })
     };
     vec![
-        Up::Open(Open { conn, role: OpenAs::Home, ticket: "a.b.c", traceparent: None }),
-        Up::Open(Open { conn, role: OpenAs::HomeAgain, ticket: "", traceparent: Some("00-1-2-01") }),
-        Up::Open(Open { conn: ConnNo(0), role: OpenAs::Further, ticket: "t", traceparent: None }),
+        Up::Open(Open {
+            conn,
+            role: OpenAs::Home,
+            ticket: "a.b.c",
+            traceparent: None,
+            age: 0,
+            told_to_go: false,
+        }),
+        Up::Open(Open {
+            conn,
+            role: OpenAs::HomeAgain,
+            ticket: "",
+            traceparent: Some("00-1-2-01"),
+            age: u64::MAX,
+            told_to_go: true,
+        }),
+        Up::Open(Open {
+            conn: ConnNo(0),
+            role: OpenAs::Further,
+            ticket: "t",
+            traceparent: None,
+            age: 7,
+            told_to_go: false,
+        }),
         Up::Begin { conn },
         Up::Frame { conn, text: true, message: b"{}" },
         Up::Frame { conn, text: false, message: b"" },
@@ -92,6 +113,7 @@ fn downs<'a>(text: &'a [u8], binary: &'a [u8]) -> Vec<Down<'a>> {
         Down::Credit { conn, bytes: 16_384 },
         Down::Renewed { conn, ticket: "a.b.c" },
         Down::Close { conn, code: 1008, reason: Cow::Borrowed("expired") },
+        Down::CloseLater { conn, after: u32::MAX, code: 1012, reason: Cow::Borrowed("lifetime") },
         Down::Ended { conn },
         Down::Leaving,
         Down::Pong { number: 0 },
@@ -179,14 +201,16 @@ fn what_breaks_a_rule_is_named() {
     for code in [0, 1005, 5000] {
         let close = Down::Close { conn, code, reason: Cow::Borrowed("") };
         assert_eq!(told(&down(&close)), BadRecord::Field("close code"));
+        let later = Down::CloseLater { conn, after: 0, code, reason: Cow::Borrowed("") };
+        assert_eq!(told(&down(&later)), BadRecord::Field("close code"));
     }
     let reason = "x".repeat(124);
     let close = Down::Close { conn, code: 1000, reason: Cow::Borrowed(&reason) };
     assert_eq!(told(&down(&close)), BadRecord::Field("reason of a close"));
     // [MOVE, 1, ""]
     assert_eq!(decode_up(&[0x93, 4, 1, 0xA0]), Err(BadRecord::Field("room")));
-    // [OPEN, 1, role 3, "", nil]
-    assert_eq!(decode_up(&[0x95, 0, 1, 3, 0xA0, 0xC0]), Err(BadRecord::Field("role")));
+    // [OPEN, 1, role 3, "", nil, 0, false]
+    assert_eq!(decode_up(&[0x97, 0, 1, 3, 0xA0, 0xC0, 0, 0xC2]), Err(BadRecord::Field("role")));
 }
 
 proptest! {

@@ -21,12 +21,14 @@ mod kind {
 /// Appends a record.
 pub fn encode_up(record: &Up<'_>, into: &mut Vec<u8>) {
     match record {
-        Up::Open(Open { conn, role, ticket, traceparent }) => {
-            Writer::record(into, kind::OPEN, 4)
+        Up::Open(Open { conn, role, ticket, traceparent, age, told_to_go }) => {
+            Writer::record(into, kind::OPEN, 6)
                 .u32(conn.0)
                 .u64(number_of(*role))
                 .str(ticket)
-                .opt_str(*traceparent);
+                .opt_str(*traceparent)
+                .u64(*age)
+                .bool(*told_to_go);
         }
         Up::Begin { conn } => {
             Writer::record(into, kind::BEGIN, 1).u32(conn.0);
@@ -72,7 +74,8 @@ pub fn decode_up(bytes: &[u8]) -> Result<Up<'_>, BadRecord> {
         kind::BEGIN | kind::CLOSED | kind::PING => 1,
         kind::MOVE | kind::RENEW | kind::CREDIT => 2,
         kind::FRAME => 3,
-        kind::OPEN | kind::REJOIN => 4,
+        kind::REJOIN => 4,
+        kind::OPEN => 6,
         unknown => return Err(BadRecord::Unknown(unknown)),
     };
     let unknown = fields.at_least(known)?;
@@ -92,6 +95,8 @@ fn read<'a>(reader: &mut Reader<'a>, kind: u64) -> Result<Up<'a>, BadRecord> {
             role: role_of(reader.u64()?)?,
             ticket: reader.str()?,
             traceparent: reader.opt(Reader::str)?,
+            age: reader.u64()?,
+            told_to_go: reader.bool()?,
         }),
         kind::BEGIN => Up::Begin { conn },
         kind::FRAME => Up::Frame { conn, text: reader.bool()?, message: reader.bin()? },

@@ -121,7 +121,14 @@ impl Gateway {
         for number in self.connections..count {
             let ticket = TicketKey::new(SECRET).seal(&ticket(number.into(), Mode::Relay));
             let conn = ConnNo(number);
-            let open = Open { conn, role: OpenAs::Home, ticket: &ticket, traceparent: None };
+            let open = Open {
+                conn,
+                role: OpenAs::Home,
+                ticket: &ticket,
+                traceparent: None,
+                age: 0,
+                told_to_go: false,
+            };
             say(&self.out, &[Up::Open(open), Up::Begin { conn }]).unwrap();
             self.until(1, |record| matches!(record, Down::Send { .. }));
             credit(&self.out, number);

@@ -3,6 +3,9 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use ringway_protocol::name::ConnId;
+use xxhash_rust::xxh3::xxh3_64;
+
 /// Who was told that its connection's time is over, and still stands after this, is closed.
 const GRACE: Duration = Duration::from_secs(30);
 
@@ -14,6 +17,11 @@ const CATCH_UP: f64 = 0.05;
 
 /// Ends are found within this part of the lifetime.
 const SLACK: u32 = 50;
+
+/// A connection's own, the same at every node.
+pub(super) fn chance(id: &ConnId) -> u64 {
+    xxh3_64(id.as_str().as_bytes())
+}
 
 /// The end of one connection's life. `chance`: its own, and always the same.
 pub(super) fn end(opened: Instant, lifetime: Duration, chance: u64) -> Instant {

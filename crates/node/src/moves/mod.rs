@@ -39,6 +39,9 @@ use told::Told;
 pub(crate) use word::Reason;
 use word::Word;
 
+/// Why who outstays its time is closed.
+const OVER: &str = "lifetime";
+
 /// Between two ticks.
 const TICK: Duration = Duration::from_millis(100);
 
@@ -219,15 +222,26 @@ impl Moves {
     fn end_life(&mut self, node: &Inner, conn: &ConnRef, now: Instant) -> bool {
         let Some(lifetime) = self.present.placement.connection_lifetime else { return false };
         let opened = conn.way.opened();
-        if life::end(opened, lifetime, self.hasher.hash_one(&conn.id)) > now {
+        if life::end(opened, lifetime, life::chance(&conn.id)) > now {
             return false;
         }
-        // That its client was told on an earlier connection is how it comes to this one.
-        if self.told.lately(self.client(conn), now).is_some_and(|told| told >= opened) {
+        let linked = conn.way.linked();
+        let was_told = match linked {
+            // Perhaps by another node.
+            Some(linked) => linked.is_told_to_go(),
+            // That its client was told on an earlier connection is how it comes to this one.
+            None => self.told.lately(self.client(conn), now).is_some_and(|told| told >= opened),
+        };
+        if was_told {
             return false;
         }
         self.tell(node, conn, now, Reason::lifetime);
-        self.last_words.told(Arc::downgrade(conn), now + life::grace(lifetime));
+        let grace = life::grace(lifetime);
+        match linked {
+            // This node may have nothing of it any more by then.
+            Some(linked) => linked.close_later(grace, CloseCode::RESTART, OVER),
+            None => self.last_words.told(Arc::downgrade(conn), now + grace),
+        }
         true
     }
 
@@ -242,7 +256,7 @@ impl Moves {
     fn close_overdue(&mut self, now: Instant) {
         while let Some(conn) = self.last_words.next_over(now) {
             if let Some(conn) = conn.upgrade() {
-                conn.way.close(CloseCode::RESTART, "lifetime");
+                conn.way.close(CloseCode::RESTART, OVER);
             }
         }
     }

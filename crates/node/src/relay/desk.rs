@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ringway_edge::{Due, Message};
 use ringway_link::hello::CLIENT_WINDOW;
@@ -130,8 +131,8 @@ impl Desk {
     fn open(&mut self, open: &Open<'_>) -> Result<(), Broken> {
         let (conn, role) = (open.conn, open.role);
         if self.conns.contains_key(&conn) {
-            let ticket = open.ticket.into();
-            return self.say(conn, "open", Word::Seldom(Seldom::As { role, ticket }));
+            let (ticket, told_to_go) = (open.ticket.into(), open.told_to_go);
+            return self.say(conn, "open", Word::Seldom(Seldom::As { role, ticket, told_to_go }));
         }
         self.refused.remove(&conn);
         let admitted = match admit::admit(&self.node, &self.gateway, open) {
@@ -145,7 +146,10 @@ impl Desk {
             OpenAs::Home => trace::join(&admitted.ticket, open.traceparent),
             OpenAs::HomeAgain | OpenAs::Further => tracing::Span::none(),
         };
-        let linked = Linked::new(self.link.clone(), conn);
+        let linked = Linked::new(self.link.clone(), conn, Duration::from_millis(open.age));
+        if open.told_to_go {
+            linked.was_told_to_go();
+        }
         let (session, beginning) = Session::of_link(self.node.clone(), linked, admitted, &span);
         let rooms = u32::from(session.conn().rooms_limit());
         let role = match role {

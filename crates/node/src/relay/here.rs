@@ -80,7 +80,10 @@ impl Here {
             Word::Begin => then(self.begin()?),
             Word::Frame { text, message } => then(self.hear(text, message)?),
             Word::Seldom(Seldom::Settle) => self.settle(node, link)?,
-            Word::Seldom(Seldom::As { role, ticket }) => {
+            Word::Seldom(Seldom::As { role, ticket, told_to_go }) => {
+                if told_to_go && let Some(linked) = self.session.conn().way.linked() {
+                    linked.was_told_to_go();
+                }
                 self.become_(node, link, role, &ticket)?;
                 Then::Next
             }

@@ -25,6 +25,7 @@ pub(super) enum Seldom {
     As {
         role: OpenAs,
         ticket: Box<str>,
+        told_to_go: bool,
     },
     Rejoin(Rejoin),
     Move(RoomName),

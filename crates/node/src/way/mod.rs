@@ -7,7 +7,7 @@
 mod link;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -17,6 +17,9 @@ use ringway_link::{At, ConnNo, Down};
 use ringway_protocol::CloseCode;
 
 pub(crate) use self::link::{Link, RoomOnLink, framed};
+
+/// What the ages of connections behind links are counted in: more than eight months of it fit.
+const STEP: Duration = Duration::from_millis(10);
 
 /// How what a connection is sent gets to its client.
 #[derive(Debug)]
@@ -33,21 +36,30 @@ pub(crate) enum Way {
 pub(crate) struct Linked {
     link: Arc<Link>,
     number: ConnNo,
-    /// When it came, in milliseconds since the link was opened.
-    came: u32,
+    /// When its client's connection to the gateway was opened, in steps since the link was; mostly before it.
+    opened: i32,
     /// Bytes of frames that were sent to it alone, and that the gateway hasn't said to have left.
     unanswered: AtomicU32,
+    /// Its client was told to go, here or by another node: when its socket is closed is settled.
+    told_to_go: AtomicBool,
     /// Nothing more is sent to it. Held while something is: what comes last on a link is known to.
     ended: Mutex<bool>,
 }
 
 impl Linked {
-    /// The connection of that number on a link.
-    pub(crate) fn new(link: Arc<Link>, number: ConnNo) -> Self {
+    /// The connection of that number on a link; `age`: for how long its client has had it.
+    pub(crate) fn new(link: Arc<Link>, number: ConnNo, age: Duration) -> Self {
         link.came();
-        let came = link.outbound().opened().elapsed().as_millis();
-        let came = u32::try_from(came).unwrap_or(u32::MAX);
-        Self { link, number, came, unanswered: AtomicU32::new(0), ended: Mutex::new(false) }
+        let steps = |time: Duration| i32::try_from(time.as_millis() / STEP.as_millis()).unwrap_or(i32::MAX);
+        let opened = steps(link.outbound().opened().elapsed()).saturating_sub(steps(age));
+        Self {
+            link,
+            number,
+            opened,
+            unanswered: AtomicU32::new(0),
+            told_to_go: AtomicBool::new(false),
+            ended: Mutex::new(false),
+        }
     }
 
     pub(crate) fn link(&self) -> &Arc<Link> {
@@ -63,6 +75,24 @@ impl Linked {
     pub(crate) fn credit(&self, bytes: u32) {
         let less = |unanswered: u32| Some(unanswered.saturating_sub(bytes));
         let _ = self.unanswered.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+    }
+
+    /// Its client was told to go, by whomever.
+    pub(crate) fn is_told_to_go(&self) -> bool {
+        self.told_to_go.load(Ordering::Relaxed)
+    }
+
+    /// It was, elsewhere.
+    pub(crate) fn was_told_to_go(&self) {
+        self.told_to_go.store(true, Ordering::Relaxed);
+    }
+
+    /// It was just now: the gateway closes it after so long, whichever node is its home by then.
+    pub(crate) fn close_later(&self, after: Duration, code: CloseCode, reason: &str) {
+        self.was_told_to_go();
+        let after = u32::try_from(after.as_millis()).unwrap_or(u32::MAX);
+        let (conn, code, reason) = (self.number, code.0, reason.into());
+        self.link.push_for_task(&Down::CloseLater { conn, after, code, reason });
     }
 
     /// Nothing more is sent to it: its client has gone, or its link has.
@@ -195,12 +225,13 @@ impl Way {
         }
     }
 
-    /// When the connection was opened, behind a link when it came to it.
+    /// When the connection was opened: the client's, be it to a gateway.
     pub(crate) fn opened(&self) -> Instant {
         match self {
             Way::Socket(outbound) => outbound.opened(),
             Way::Link(linked) => {
-                linked.link.outbound().opened() + Duration::from_millis(u64::from(linked.came))
+                let (link, steps) = (linked.link.outbound().opened(), STEP * linked.opened.unsigned_abs());
+                if linked.opened < 0 { link.checked_sub(steps).unwrap_or(link) } else { link + steps }
             }
         }
     }

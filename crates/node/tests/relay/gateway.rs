@@ -33,6 +33,7 @@ pub(crate) enum Said {
     Credit { conn: u32, bytes: u32 },
     Renewed { conn: u32, ticket: String },
     Close { conn: u32, code: u16, reason: String },
+    CloseLater { conn: u32, after: u32, code: u16, reason: String },
     Ended { conn: u32 },
     Leaving,
     Pong(u64),
@@ -75,6 +76,9 @@ fn said(record: Down<'_>) -> Said {
         Down::Credit { conn, bytes } => Said::Credit { conn: conn.0, bytes },
         Down::Renewed { conn, ticket } => Said::Renewed { conn: conn.0, ticket: ticket.to_owned() },
         Down::Close { conn, code, reason } => Said::Close { conn: conn.0, code, reason: reason.into_owned() },
+        Down::CloseLater { conn, after, code, reason } => {
+            Said::CloseLater { conn: conn.0, after, code, reason: reason.into_owned() }
+        }
         Down::Ended { conn } => Said::Ended { conn: conn.0 },
         Down::Leaving => Said::Leaving,
         Down::Pong { number } => Said::Pong(number),
@@ -148,8 +152,14 @@ impl Gateway {
     }
 
     pub(crate) fn open(&self, conn: u32, role: OpenAs, ticket: &Ticket) {
+        self.open_aged(conn, role, ticket, 0, false);
+    }
+
+    /// One whose client has had its connection for so many milliseconds.
+    pub(crate) fn open_aged(&self, conn: u32, role: OpenAs, ticket: &Ticket, age: u64, told_to_go: bool) {
         let ticket = &*seal(ticket);
-        self.say(&Up::Open(Open { conn: ConnNo(conn), role, ticket, traceparent: None }));
+        let conn = ConnNo(conn);
+        self.say(&Up::Open(Open { conn, role, ticket, traceparent: None, age, told_to_go }));
     }
 
     pub(crate) fn begin(&self, conn: u32) {

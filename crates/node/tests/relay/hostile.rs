@@ -34,7 +34,15 @@ impl Bare {
 
     async fn client(&mut self, conn: u32, ticket: &Ticket) {
         let (conn, ticket) = (ConnNo(conn), &*seal(ticket));
-        self.say(&Up::Open(Open { conn, role: OpenAs::Home, ticket, traceparent: None })).await;
+        self.say(&Up::Open(Open {
+            conn,
+            role: OpenAs::Home,
+            ticket,
+            traceparent: None,
+            age: 0,
+            told_to_go: false,
+        }))
+        .await;
         self.say(&Up::Begin { conn }).await;
     }
 }

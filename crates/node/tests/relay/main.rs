@@ -6,6 +6,7 @@ mod full;
 mod gateway;
 mod hostile;
 mod life;
+mod lifetime;
 mod moving;
 mod rights;
 #[path = "../world/mod.rs"]

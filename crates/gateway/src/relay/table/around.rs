@@ -103,6 +103,9 @@ pub(crate) trait Around {
     fn say(&mut self, conn: ConnNo, frame: ServerFrame);
     /// The socket is to be closed, after what was sent before. Its end is told by `Table::gone`, as ever.
     fn close(&mut self, conn: ConnNo, code: u16, reason: &str);
+    /// It is to be closed so many milliseconds from now, if it stands then; the first such word counts, and later openings say that it
+    /// was there.
+    fn close_later(&mut self, conn: ConnNo, after: u32, code: u16, reason: &str);
     /// What came of opening a connection that hasn't begun: `Ok` with how many rooms it may be in.
     fn opened(&mut self, conn: ConnNo, opened: Result<u32, NotOpened>);
     /// The client has other rights from now on: what its tickets are made from is to change.

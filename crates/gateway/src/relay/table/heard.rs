@@ -59,6 +59,7 @@ impl<R> Table<R> {
             | Down::Credit { conn, .. }
             | Down::Renewed { conn, .. }
             | Down::Close { conn, .. }
+            | Down::CloseLater { conn, .. }
             | Down::Ended { conn } => *conn,
         };
         let mut client = self.clients.take(conn).ok_or(Broken::UnknownConnection)?;
@@ -127,6 +128,7 @@ impl<R> Table<R> {
                 self.take_out_at(client, node);
                 around.close(conn, *code, reason);
             }
+            Down::CloseLater { after, code, reason, .. } => around.close_later(conn, *after, *code, reason),
             _ => {}
         }
         Ok(())

@@ -308,6 +308,10 @@ impl Around for World {
         self.actors[who].closed = true;
     }
 
+    fn close_later(&mut self, _: ConnNo, _: u32, _: u16, _: &str) {
+        self.fail("no node says that");
+    }
+
     fn opened(&mut self, conn: ConnNo, opened: Result<u32, NotOpened>) {
         let Some(who) = self.actor(conn) else { return };
         if self.actors[who].stage != Stage::Opening {

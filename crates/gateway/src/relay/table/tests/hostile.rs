@@ -21,7 +21,7 @@ fn any_record(dice: &mut Dice) -> Down<'static> {
     let number = RoomNo(u32::try_from(dice.below(3)).expect("small"));
     let offset = dice.below(20) as u64;
     let at = dice.percent(60).then_some(At { room: number, offset, ts: offset });
-    match dice.below(15) {
+    match dice.below(16) {
         0 => Down::Opened { conn: conn_no, rooms: 2 },
         1 => Down::Refused { conn: conn_no, code: Code::Unavailable, detail: "no".into(), retry: None },
         2 | 3 => {
@@ -49,6 +49,7 @@ fn any_record(dice: &mut Dice) -> Down<'static> {
         11 => Down::Lost { room: number, offset, ts: offset, frames: 3 },
         12 => Down::Credit { conn: conn_no, bytes: u32::MAX },
         13 => Down::Renewed { conn: conn_no, ticket: "ticket" },
+        14 => Down::CloseLater { conn: conn_no, after: 1, code: 1012, reason: "over".into() },
         _ => Down::Ended { conn: conn_no },
     }
 }

@@ -255,6 +255,10 @@ impl Around for Hands<'_> {
         self.lines.push(format!("c{} closes {code}", conn.0));
     }
 
+    fn close_later(&mut self, conn: ConnNo, after: u32, code: u16, _: &str) {
+        self.lines.push(format!("c{} closes {code} in {after} ms", conn.0));
+    }
+
     fn opened(&mut self, conn: ConnNo, opened: Result<u32, NotOpened>) {
         let what = match opened {
             Ok(rooms) => format!("opened {rooms}"),

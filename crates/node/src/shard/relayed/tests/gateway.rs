@@ -42,7 +42,7 @@ impl Gateway {
 
     /// A connection behind it: `c` and its number.
     pub(super) fn conn(&self, number: u32, format: Format) -> ConnRef {
-        let linked = Linked::new(self.link.clone(), ConnNo(number));
+        let linked = Linked::new(self.link.clone(), ConnNo(number), Duration::ZERO);
         Conn::new(who(&format!("c{number}"), format), linked, 10)
     }
 
