@@ -217,7 +217,7 @@ fn answer(link: &Link, said: Said, game: &mut Game, chance: &mut StdRng, honest:
             game.forgets(conn);
         }
         Said::Open { conn, ticket, role, .. } => {
-            link.say(&Down::Opened { conn, rooms: 3 });
+            link.say(&Down::Opened { conn });
             if let (OpenAs::Home, Some(room)) = (role, &ticket.room) {
                 game.asks(conn, room.as_str(), true);
             }

@@ -11,7 +11,7 @@ use support::linked::{Link, ROOM, Said, Seated};
 async fn taken_over(link: &mut Link) -> (u64, bool) {
     let said = link.next().await;
     let Said::Open { conn, role: OpenAs::HomeAgain, age, told_to_go, .. } = said else { panic!("{said:?}") };
-    link.say(&Down::Opened { conn, rooms: 100 });
+    link.say(&Down::Opened { conn });
     (age, told_to_go)
 }
 

@@ -117,7 +117,7 @@ async fn who_goes_while_it_is_opened_is_closed_and_its_number_waits_for_the_node
     drop(client);
     assert_eq!(link.next().await, Said::Closed(conn));
     // Both were on their way.
-    link.say(&Down::Opened { conn, rooms: 100 });
+    link.say(&Down::Opened { conn });
     let mut second = Client::ask(&world, "/v1/ws?room=r").await;
     let (number, _) = link.take(OpenAs::Home).await;
     assert_ne!(number, conn);
@@ -128,7 +128,7 @@ async fn who_goes_while_it_is_opened_is_closed_and_its_number_waits_for_the_node
     for _ in 0..1_000 {
         let mut next = Client::ask(&world, "/v1/ws?room=r").await;
         let Said::Open { conn: number, .. } = next_open(&mut link).await else { unreachable!() };
-        link.say(&Down::Opened { conn: number, rooms: 100 });
+        link.say(&Down::Opened { conn: number });
         next.is_in().await;
         if number == conn {
             return;

@@ -14,8 +14,6 @@ pub enum Down<'a> {
     Opened {
         /// Which one.
         conn: ConnNo,
-        /// How many rooms it may be in at a time, over all nodes.
-        rooms: u32,
     },
     /// It doesn't, and has forgotten its number: no `Ended` follows.
     Refused {

@@ -94,11 +94,10 @@ impl InForce {
         self.listen(&groups).await;
         let pools = Arc::new(node.pools.read().after(&next.tenants));
         *node.pools.write() = pools;
-        let changed = node.here.configure(next.tenants.clone(), groups);
+        let is_any_gone = node.here.configure(next.tenants.clone(), groups);
         self.told.send_replace(next);
-        if changed.rooms || changed.gone {
+        if is_any_gone {
             let all = node.registry.all();
-            all.iter().for_each(|conn| conn.set_rooms_limit(conn.tenant.usage.limits().rooms));
             self.ended = all.into_iter().filter(|conn| conn.tenant.is_gone()).collect();
         }
     }

@@ -27,9 +27,8 @@ pub(crate) struct Conn {
     /// What it may do, replaced by an `auth` frame.
     // A mutex takes a byte, where a lock for readers takes eight; it is held for a look.
     pub(crate) grants: Mutex<Grants>,
-    /// The configuration allows fewer than a u16 holds.
-    rooms_limit: AtomicU16,
-    /// Rooms it is in or about to be in, over all shards: what the room limit is held against.
+    /// Rooms it is in or about to be in, over all shards: what the room limit is held against. The configuration allows fewer
+    /// than a u16 holds.
     rooms: AtomicU16,
     /// What shards have refused it, and its session hasn't counted yet.
     refusals: AtomicU16,
@@ -57,7 +56,7 @@ pub(crate) struct Who {
 }
 
 impl Conn {
-    pub(crate) fn new(who: Who, way: impl Into<Way>, rooms_limit: u32) -> ConnRef {
+    pub(crate) fn new(who: Who, way: impl Into<Way>) -> ConnRef {
         Arc::new(Self {
             id: who.id,
             tenant: who.tenant,
@@ -66,7 +65,6 @@ impl Conn {
             format: who.format,
             way: way.into(),
             grants: Mutex::new(who.grants),
-            rooms_limit: AtomicU16::new(u16::try_from(rooms_limit).unwrap_or(u16::MAX)),
             rooms: AtomicU16::new(0),
             refusals: AtomicU16::new(0),
             home_key: who.home.key,
@@ -79,7 +77,7 @@ impl Conn {
     pub(crate) fn take_room(&self) -> bool {
         let limit = self.rooms_limit();
         self.rooms
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| (n < limit).then_some(n + 1))
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| (u32::from(n) < limit).then_some(n + 1))
             .is_ok()
     }
 
@@ -107,14 +105,9 @@ impl Conn {
         u32::from(self.refusals.swap(0, Ordering::Relaxed))
     }
 
-    /// How many rooms it may be in at a time.
-    pub(crate) fn rooms_limit(&self) -> u16 {
-        self.rooms_limit.load(Ordering::Relaxed)
-    }
-
-    /// It may be in fewer or more from now on. It leaves none.
-    pub(crate) fn set_rooms_limit(&self, limit: u32) {
-        self.rooms_limit.store(u16::try_from(limit).unwrap_or(u16::MAX), Ordering::Relaxed);
+    /// How many rooms it may be in at a time, as of now. Where there are fewer than it is in it leaves none.
+    pub(crate) fn rooms_limit(&self) -> u32 {
+        self.tenant.usage.limits().rooms
     }
 
     /// By what it was placed.

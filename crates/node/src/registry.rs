@@ -169,7 +169,7 @@ mod tests {
                 expires,
                 home: crate::moves::Home::nowhere(),
             };
-            crate::conn::Conn::new(who, outbound, 1)
+            crate::conn::Conn::new(who, outbound)
         }
     }
 

@@ -274,12 +274,18 @@ impl Around for Hands {
         self.sockets.close(conn, code, reason);
     }
 
+    fn rooms(&self, conn: ConnNo) -> u32 {
+        let tenant = self.people.get(conn).and_then(|who| self.directory.tenant(&who.tenant));
+        // Of a tenant that is gone all are being closed.
+        tenant.map_or(u32::MAX, |tenant| tenant.limits.rooms)
+    }
+
     fn close_later(&mut self, conn: ConnNo, after: u32, code: u16, reason: &str) {
         let at = Instant::now() + Duration::from_millis(u64::from(after));
         self.sockets.close_at(conn, at, code, reason);
     }
 
-    fn opened(&mut self, conn: ConnNo, opened: Result<u32, NotOpened>) {
+    fn opened(&mut self, conn: ConnNo, opened: Result<(), NotOpened>) {
         self.sockets.opened(conn, opened);
     }
 

@@ -94,7 +94,7 @@ impl Opening {
         });
         let Some(opened) = opened else { return Err(NotTaken::Unreachable) };
         match timeout(limit, opened).await {
-            Ok(Ok(Ok(_))) => Ok(()),
+            Ok(Ok(Ok(()))) => Ok(()),
             Ok(Ok(Err(NotOpened::Refused { code: Code::LimitConnections, retry, .. }))) => {
                 let retry = retry.map(Duration::from_millis);
                 Err(NotTaken::Limited(Refusal { code: Code::LimitConnections, retry }))

@@ -31,7 +31,7 @@ use crate::encode::finished;
 pub(crate) struct Sockets {
     pub(crate) clients: Clients,
     /// Those whose home hasn't answered yet.
-    opening: HashMap<ConnNo, oneshot::Sender<Result<u32, NotOpened>>>,
+    opening: HashMap<ConnNo, oneshot::Sender<Result<(), NotOpened>>>,
     pass: Pass,
     /// Clients that were told to go.
     pub(crate) overstays: Overstays,
@@ -66,14 +66,14 @@ impl RoomHere {
 
 impl Sockets {
     /// Whose home is asked: what comes of it goes there.
-    pub(crate) fn await_opened(&mut self, conn: ConnNo) -> oneshot::Receiver<Result<u32, NotOpened>> {
+    pub(crate) fn await_opened(&mut self, conn: ConnNo) -> oneshot::Receiver<Result<(), NotOpened>> {
         let (told, opened) = oneshot::channel();
         self.opening.insert(conn, told);
         opened
     }
 
     /// What came of it.
-    pub(crate) fn opened(&mut self, conn: ConnNo, opened: Result<u32, NotOpened>) {
+    pub(crate) fn opened(&mut self, conn: ConnNo, opened: Result<(), NotOpened>) {
         if let Some(told) = self.opening.remove(&conn) {
             // Whoever waited may have given up; then `gone` follows.
             let _ = told.send(opened);

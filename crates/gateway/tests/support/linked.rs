@@ -181,7 +181,7 @@ impl Link {
         let said = self.next().await;
         let Said::Open { conn, role: as_what, ticket, .. } = said else { panic!("not an open: {said:?}") };
         assert_eq!(as_what, role);
-        self.say(&Down::Opened { conn, rooms: 100 });
+        self.say(&Down::Opened { conn });
         (conn, ticket)
     }
 

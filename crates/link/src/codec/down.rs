@@ -38,8 +38,8 @@ const REASON_MAX: usize = 123;
 /// Appends a record.
 pub fn encode_down(record: &Down<'_>, into: &mut Vec<u8>) {
     match record {
-        Down::Opened { conn, rooms } => {
-            Writer::record(into, kind::OPENED, 2).u32(conn.0).u32(*rooms);
+        Down::Opened { conn } => {
+            Writer::record(into, kind::OPENED, 1).u32(conn.0);
         }
         Down::Refused { conn, code, detail, retry } => {
             Writer::record(into, kind::REFUSED, 4).u32(conn.0).str(code.as_str()).str(detail).opt_u64(*retry);
@@ -103,8 +103,8 @@ pub fn decode_down(bytes: &[u8]) -> Result<Down<'_>, BadRecord> {
     let (mut reader, kind, fields) = Reader::record(bytes)?;
     let known = match kind {
         kind::LEAVING => 0,
-        kind::ENDED | kind::PONG => 1,
-        kind::OPENED | kind::CREDIT | kind::RENEWED => 2,
+        kind::OPENED | kind::ENDED | kind::PONG => 1,
+        kind::CREDIT | kind::RENEWED => 2,
         kind::SEND | kind::EXIT | kind::CLOSE => 3,
         kind::REFUSED | kind::ENTER | kind::LOST | kind::CLOSE_LATER => 4,
         kind::ROOM => 6,
@@ -133,7 +133,7 @@ pub fn decode_down(bytes: &[u8]) -> Result<Down<'_>, BadRecord> {
 fn read<'a>(reader: &mut Reader<'a>, kind: u64) -> Result<Down<'a>, BadRecord> {
     let conn = ConnNo(reader.u32()?);
     Ok(match kind {
-        kind::OPENED => Down::Opened { conn, rooms: reader.u32()? },
+        kind::OPENED => Down::Opened { conn },
         kind::REFUSED => Down::Refused {
             conn,
             code: Code::lenient(reader.str()?),

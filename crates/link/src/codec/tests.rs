@@ -93,7 +93,7 @@ fn downs<'a>(text: &'a [u8], binary: &'a [u8]) -> Vec<Down<'a>> {
     };
     let cast = |but, offset, key| Cast { room, offset, ts: 5, key, but, json: text, msgpack: binary };
     vec![
-        Down::Opened { conn, rooms: 100 },
+        Down::Opened { conn },
         Down::Refused { conn, code: Code::LimitConnections, detail: Cow::Borrowed("full"), retry: Some(5) },
         Down::Refused { conn, code: Code::Unavailable, detail: Cow::Borrowed(""), retry: None },
         declared(Policy::Disconnect, None),

@@ -151,7 +151,6 @@ impl Desk {
             linked.was_told_to_go();
         }
         let (session, beginning) = Session::of_link(self.node.clone(), linked, admitted, &span);
-        let rooms = u32::from(session.conn().rooms_limit());
         let role = match role {
             OpenAs::Home => Role::Awaited(Box::new(beginning)),
             OpenAs::HomeAgain => Role::Coming,
@@ -159,7 +158,7 @@ impl Desk {
         };
         let here = Here { session, role, queue: None, done: 0, owes: false, undone: 0, over: false };
         self.conns.insert(conn, Box::new(here));
-        self.push(&Down::Opened { conn, rooms });
+        self.push(&Down::Opened { conn });
         self.say(conn, "open", Word::Seldom(Seldom::Settle))
     }
 

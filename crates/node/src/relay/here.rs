@@ -181,8 +181,7 @@ impl Here {
             }
         }
         let conn = self.session.conn();
-        let rooms = u32::from(conn.rooms_limit());
-        link.push(&Down::Opened { conn: ConnNo(self.number()), rooms }, Due::Now);
+        link.push(&Down::Opened { conn: ConnNo(self.number()) }, Due::Now);
         if conn.tenant.is_gone() {
             crate::configured::send_away(conn);
         }

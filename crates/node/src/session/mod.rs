@@ -125,12 +125,11 @@ impl Session {
         tenant: Arc<TenantHere>,
         span: &tracing::Span,
     ) -> (Session, Beginning) {
-        let rooms = tenant.usage.limits().rooms;
         let Ticket { user, grants, join, session, room, since, conn, format, expires, .. } = ticket;
         let home = Home::of(&tenant.id, room.as_ref(), user.as_ref(), &node.configured.borrow().tenants);
         let grants = node.grants.same(grants);
         let who = Who { id: conn, tenant, user, session, format, grants, expires, home };
-        let conn = Conn::new(who, way, rooms);
+        let conn = Conn::new(who, way);
         let session = Session { node, conn, home: room, shards: 0, place: None, kept: None };
         (session, Beginning { since, join, span: span.clone() })
     }

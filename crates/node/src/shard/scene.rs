@@ -91,7 +91,7 @@ pub(super) async fn sockets() -> (TcpStream, TcpStream) {
 pub(super) async fn connection() -> (ConnRef, (TcpStream, Reader)) {
     let (socket, client) = sockets().await;
     let (outbound, reader) = ringway_edge::open(socket, &Bytes::new(), ringway_edge::Limits::default());
-    (Conn::new(who("c", Format::Json), outbound, 10), (client, reader))
+    (Conn::new(who("c", Format::Json), outbound), (client, reader))
 }
 
 /// The next so many messages that were written to a connection.

@@ -50,15 +50,6 @@ struct Here {
     tenants: HashMap<TenantId, Arc<TenantHere>>,
 }
 
-/// What a new configuration means for connections of tenants that are here.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Changed {
-    /// Some may be in more rooms, or fewer.
-    pub(crate) rooms: bool,
-    /// The tenant of some is gone.
-    pub(crate) gone: bool,
-}
-
 impl TenantHere {
     /// It was removed from the configuration: its connections are being closed, its rooms forgotten.
     pub(crate) fn is_gone(&self) -> bool {
@@ -107,22 +98,21 @@ impl TenantsHere {
         })
     }
 
-    /// Other settings hold from now on. `groups`: those of the pool's tenants.
-    pub(crate) fn configure(&self, configured: Tenants, groups: HashSet<GroupId>) -> Changed {
+    /// Other settings hold from now on. `groups`: those of the pool's tenants. True if some tenant that is here is gone.
+    pub(crate) fn configure(&self, configured: Tenants, groups: HashSet<GroupId>) -> bool {
         let mut here = self.here.lock();
-        let mut changed = Changed::default();
+        let mut is_any_gone = false;
         for tenant in here.tenants.values() {
             // One that was removed and came back in another group is another tenant.
             let present = configured.get(&tenant.id).filter(|present| present.group == tenant.group);
             if let Some(present) = &present {
-                changed.rooms |= tenant.usage.limits().rooms != present.limits.rooms;
                 tenant.usage.set_limits(present.limits);
             }
             tenant.gone.store(present.is_none(), Ordering::Release);
-            changed.gone |= present.is_none();
+            is_any_gone |= present.is_none();
         }
         (here.configured, here.groups) = (configured, groups);
-        changed
+        is_any_gone
     }
 
     /// The groups that a node has to listen in: those of the pool's tenants, and of whoever else has connections or rooms
@@ -221,11 +211,9 @@ mod tests {
         let id = "acme".parse().unwrap();
         let acme = here.get(&id).unwrap();
         let limited = "[tenants.acme]\nlimits = { connections = 7, rooms = 3 }\n";
-        let changed = here.configure(tenants(limited), groups(&["shared"]));
-        assert_eq!(changed, Changed { rooms: true, gone: false });
+        assert!(!here.configure(tenants(limited), groups(&["shared"])));
         assert_eq!(acme.usage.limits().connections, Some(7));
-        let changed = here.configure(tenants("[tenants.other]\n"), groups(&["shared"]));
-        assert_eq!(changed, Changed { rooms: false, gone: true });
+        assert!(here.configure(tenants("[tenants.other]\n"), groups(&["shared"])));
         assert!(acme.is_gone() && here.get(&id).is_none());
         here.tidy();
         here.configure(tenants(ACME), groups(&["shared"]));

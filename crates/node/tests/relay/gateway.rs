@@ -22,7 +22,7 @@ pub(crate) const NAME: &str = "gateway-1";
 /// A record of the node's, as tests look at it. Frames are JSON.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Said {
-    Opened { conn: u32, rooms: u32 },
+    Opened { conn: u32 },
     Refused { conn: u32, code: String, retry: Option<u64> },
     Room(RoomDeclared),
     Send { conn: u32, at: Option<At>, frame: Value },
@@ -59,7 +59,7 @@ pub(crate) fn payload(frame: &[u8]) -> Value {
 
 fn said(record: Down<'_>) -> Said {
     match record {
-        Down::Opened { conn, rooms } => Said::Opened { conn: conn.0, rooms },
+        Down::Opened { conn } => Said::Opened { conn: conn.0 },
         Down::Refused { conn, code, retry, .. } => {
             Said::Refused { conn: conn.0, code: code.as_str().to_owned(), retry }
         }
@@ -235,7 +235,7 @@ impl Gateway {
     /// A client that is at home here, and has had its hello.
     pub(crate) async fn client(&mut self, conn: u32, ticket: &Ticket) {
         self.open(conn, OpenAs::Home, ticket);
-        let is_its = |said: &Said| matches!(said, Said::Opened { conn: of, .. } | Said::Refused { conn: of, .. } if *of == conn);
+        let is_its = |said: &Said| matches!(said, Said::Opened { conn: of } | Said::Refused { conn: of, .. } if *of == conn);
         let opened = self.until(is_its).await;
         assert!(matches!(opened, Said::Opened { .. }), "{opened:?}");
         self.begin(conn);

@@ -40,6 +40,13 @@ fn member(gateway: SocketAddr, user: usize, room: usize) -> ConnectOptions {
     options
 }
 
+impl Standing {
+    /// A join's code where it is refused.
+    async fn joins(&mut self, room: &str) -> Result<(), String> {
+        self.ask(join(room)).await.map_err(|refusal| refusal.code.to_string())
+    }
+}
+
 /// How the upgrade of one more is answered.
 fn status(gateway: SocketAddr) -> u16 {
     get("/v1/ws?tenant=acme&user=new&room=r0").upgrade().status(gateway)
@@ -95,6 +102,43 @@ async fn a_changed_limit_holds_for_connections_that_stand() {
             assert!(Instant::now() < deadline, "{limits}");
         }
     }
+}
+
+/// Wherever the rooms are: by tunnel all of them are counted at one node, by relay each is at its owner.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn how_many_rooms_a_connection_may_join_changes_while_it_stands() {
+    let limit = |rooms: usize| format!("rooms = {rooms}");
+    let cluster = Cluster::with(2, 1, |nats| tenant(nats, &limit(2)));
+    // Of each node's in turn, so that none has more than half of them.
+    let owner = |room: &usize| get(&format!("/v1/locate?tenant=acme&room=r{room}")).ok(cluster.gateway());
+    let of = |node: &'static str| (0..).filter(move |room| owner(room)["node"] == node);
+    let numbers: Vec<usize> = of("node-1").zip(of("node-2")).take(4).flat_map(|(a, b)| [a, b]).collect();
+    let rooms: Vec<String> = numbers.iter().map(|room| format!("r{room}")).collect();
+    let mut there = Standing::enter(&member(cluster.gateway(), 0, numbers[0])).await;
+    there.joins(&rooms[1]).await.unwrap();
+    assert_eq!(there.joins(&rooms[2]).await, Err("limit_rooms".into()));
+    // More.
+    cluster.takes_over(&tenant(&cluster.url(), &limit(6)));
+    for room in &rooms[2..6] {
+        let deadline = Instant::now() + TAKEN;
+        while there.joins(room).await.is_err() {
+            assert!(Instant::now() < deadline, "{room} is one of six");
+        }
+    }
+    assert_eq!(there.joins(&rooms[6]).await, Err("limit_rooms".into()));
+    // Fewer: it stays where it is, and comes in nowhere until it is in fewer.
+    cluster.takes_over(&tenant(&cluster.url(), &limit(4)));
+    there.ask(leave(&rooms[5])).await.unwrap();
+    let deadline = Instant::now() + TAKEN;
+    while there.joins(&rooms[6]).await.is_ok() {
+        assert!(Instant::now() < deadline, "it is in five rooms of four");
+        there.ask(leave(&rooms[6])).await.unwrap();
+    }
+    for room in &rooms[3..5] {
+        there.ask(leave(room)).await.unwrap();
+    }
+    there.joins(&rooms[6]).await.unwrap();
+    assert_eq!(there.joins(&rooms[7]).await, Err("limit_rooms".into()));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

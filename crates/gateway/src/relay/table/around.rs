@@ -106,8 +106,10 @@ pub(crate) trait Around {
     /// It is to be closed so many milliseconds from now, if it stands then; the first such word counts, and later openings say that it
     /// was there.
     fn close_later(&mut self, conn: ConnNo, after: u32, code: u16, reason: &str);
-    /// What came of opening a connection that hasn't begun: `Ok` with how many rooms it may be in.
-    fn opened(&mut self, conn: ConnNo, opened: Result<u32, NotOpened>);
+    /// How many rooms it may be in, over all nodes, as of now.
+    fn rooms(&self, conn: ConnNo) -> u32;
+    /// What came of opening a connection that hasn't begun.
+    fn opened(&mut self, conn: ConnNo, opened: Result<(), NotOpened>);
     /// The client has other rights from now on: what its tickets are made from is to change.
     /// False: the ticket can't be read, or isn't the client's.
     fn renewed(&mut self, conn: ConnNo, ticket: &str) -> bool;

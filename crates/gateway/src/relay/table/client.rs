@@ -41,8 +41,6 @@ pub(super) struct Client {
     pub(super) tenant: NameNo,
     /// The room that is meant where a frame names none.
     pub(super) home_room: NameNo,
-    /// How many rooms it may be in.
-    pub(super) limit: u32,
     /// The node that is, or is to be, its home.
     pub(super) home: NodeNo,
     pub(super) phase: Phase,
@@ -170,7 +168,6 @@ impl Client {
         Self {
             tenant,
             home_room,
-            limit: u32::MAX,
             home: NOWHERE,
             phase: Phase::Opening,
             stopped: false,
@@ -255,13 +252,13 @@ impl Client {
         }
     }
 
-    /// Whether a join of this room would be one room too many.
-    pub(super) fn is_full_for(&self, room: NameNo) -> bool {
-        if self.seats.len() < self.limit as usize {
+    /// Whether a join of this room would be one room too many, where so many are allowed.
+    pub(super) fn is_full_for(&self, room: NameNo, limit: u32) -> bool {
+        if self.seats.len() < limit as usize {
             return false;
         }
         let already = self.seat(room).is_some_and(|index| self.counts(&self.seats[index]));
-        !already && self.seats.iter().filter(|seat| self.counts(seat)).count() >= self.limit as usize
+        !already && self.seats.iter().filter(|seat| self.counts(seat)).count() >= limit as usize
     }
 
     pub(super) fn owed(&self) -> u32 {

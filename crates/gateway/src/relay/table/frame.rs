@@ -119,7 +119,7 @@ impl<R> Table<R> {
         };
         let Some(room) = room else { return self.pass_home(around, conn, client, message) };
         let name = self.rooms.find(&room).unwrap_or(NameNo::NONE);
-        if ask.kind == Kind::Join && client.is_full_for(name) && self.keeps(Rule::Limit) {
+        if ask.kind == Kind::Join && client.is_full_for(name, around.rooms(conn)) && self.keeps(Rule::Limit) {
             let message = "this connection is in as many rooms as it may be";
             let no = No { code: Code::LimitRooms, message, retry: None };
             refuse(around, conn, ask.id, Some(&room), no);
@@ -142,7 +142,7 @@ impl<R> Table<R> {
                 if !self.is_open_at(around, conn, client, node) {
                     return false;
                 }
-                self.forget_visits(client);
+                self.forget_visits(client, around.rooms(conn));
                 let name = self.rooms.hold(&room);
                 self.watch(conn, client);
                 client.add_seat(Seat::new(name, node))
@@ -204,9 +204,9 @@ impl<R> Table<R> {
 
     /// Where a client has asked something of very many rooms, those go first that it has nothing to do with by now. Looked at once
     /// for many.
-    fn forget_visits(&mut self, client: &mut Client) {
+    fn forget_visits(&mut self, client: &mut Client, limit: u32) {
         let count = client.seats.len();
-        if count < (client.limit as usize).saturating_add(VISITS) || !count.is_multiple_of(VISITS / 4) {
+        if count < (limit as usize).saturating_add(VISITS) || !count.is_multiple_of(VISITS / 4) {
             return;
         }
         let asked = client.asked_rooms();

@@ -91,7 +91,7 @@ impl<R> Table<R> {
             _ if place.standing == Standing::Closing => {
                 return if self.keeps(Rule::Closing) { Ok(()) } else { Err(Broken::UnknownConnection) };
             }
-            Down::Opened { rooms, .. } => return self.opened(around, node, conn, client, *rooms),
+            Down::Opened { .. } => return self.opened(around, node, conn, client),
             Down::Send { at, frame, .. } => return self.sent(around, of, client, at.as_ref(), frame),
             Down::Enter { room, at, by_server, .. } => {
                 let entering = Entering { room: *room, at: at.as_ref(), by_server: *by_server };

@@ -155,7 +155,6 @@ impl<R> Table<R> {
         node: NodeNo,
         conn: ConnNo,
         client: &mut Client,
-        rooms: u32,
     ) -> Result<(), Broken> {
         let is_home = client.home == node;
         let place = client.place(node).ok_or(Broken::UnknownConnection)?;
@@ -163,12 +162,9 @@ impl<R> Table<R> {
             return Err(Broken::NotOpening);
         }
         place.standing = Standing::Open;
-        if place.as_home && is_home {
-            client.limit = rooms;
-        }
         if client.phase == Phase::Opening && is_home {
             client.phase = Phase::Opened;
-            around.opened(conn, Ok(rooms));
+            around.opened(conn, Ok(()));
         }
         self.mend_roles(around, conn, client);
         Ok(())

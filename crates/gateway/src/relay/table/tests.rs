@@ -18,7 +18,7 @@ fn what_a_node_may_not_say_ends_its_link() {
     type Case = (&'static str, fn(ConnNo) -> Down<'static>, Broken);
     let cases: &[Case] = &[
         ("a frame for nobody", |_| send(ConnNo(77), None, b"x"), Broken::UnknownConnection),
-        ("an answer that nobody waits for", |conn| Down::Opened { conn, rooms: 1 }, Broken::NotOpening),
+        ("an answer that nobody waits for", |conn| Down::Opened { conn }, Broken::NotOpening),
         ("an end that nobody asked for", |conn| Down::Ended { conn }, Broken::NotClosing),
         ("a cast to no room", |_| cast(9, 1, Exclude::Nobody), Broken::UndeclaredRoom),
         ("a place in no room", |conn| send(conn, Some(at(9, 1)), b"x"), Broken::UndeclaredRoom),

@@ -308,11 +308,15 @@ impl Around for World {
         self.actors[who].closed = true;
     }
 
+    fn rooms(&self, _: ConnNo) -> u32 {
+        LIMIT
+    }
+
     fn close_later(&mut self, _: ConnNo, _: u32, _: u16, _: &str) {
         self.fail("no node says that");
     }
 
-    fn opened(&mut self, conn: ConnNo, opened: Result<u32, NotOpened>) {
+    fn opened(&mut self, conn: ConnNo, opened: Result<(), NotOpened>) {
         let Some(who) = self.actor(conn) else { return };
         if self.actors[who].stage != Stage::Opening {
             self.fail("opened what wasn't opening");
@@ -391,7 +395,7 @@ pub(super) const BIG: u32 = 70_000;
 pub(super) fn record<T>(word: Word, names: &[RoomName], hear: impl FnOnce(&Down<'_>) -> T) -> T {
     let bytes = |frame: usize| u32::try_from(frame).expect("few").to_le_bytes();
     match word {
-        Word::Opened(conn) => hear(&Down::Opened { conn: ConnNo(conn), rooms: LIMIT }),
+        Word::Opened(conn) => hear(&Down::Opened { conn: ConnNo(conn) }),
         Word::Refused(conn) => hear(&Down::Refused {
             conn: ConnNo(conn),
             code: Code::Unavailable,

@@ -23,7 +23,7 @@ fn messages_wait_for_hello() {
     let mut stage = Stage::new();
     let conn = stage.table.add(&stage.tenant.clone(), None);
     stage.open(conn, 0);
-    stage.hears(0, &Down::Opened { conn, rooms: 10 });
+    stage.hears(0, &Down::Opened { conn });
     stage.begin(conn, &[]);
     stage.done();
     stage.homes.insert("far".into(), 1);
@@ -36,7 +36,8 @@ fn messages_wait_for_hello() {
 #[test]
 fn the_limit_of_rooms_holds_over_all_nodes() {
     let mut stage = Stage::new();
-    let conn = stage.live_with(2);
+    stage.rooms = 2;
+    let conn = stage.live();
     stage.homes.insert("b".into(), 1);
     for name in ["a", "b", "c"] {
         stage.ask(conn, &format!(r#"{{"t":"join","id":1,"room":"{name}"}}"#));
@@ -48,6 +49,15 @@ fn the_limit_of_rooms_holds_over_all_nodes() {
     stage.ask(conn, r#"{"t":"leave","id":3,"room":"b"}"#);
     stage.ask(conn, r#"{"t":"join","id":4,"room":"c"}"#);
     assert_eq!(stage.done(), ["0: frame c0 join a", "1: frame c0 leave b", "0: frame c0 join c"]);
+    // It is asked with each join: what holds by now holds for who is there.
+    for (limit, name, asked) in
+        [(2, "d", false), (3, "d", true), (3, "e", false), (1, "e", false), (1, "a", true)]
+    {
+        stage.rooms = limit;
+        stage.ask(conn, &format!(r#"{{"t":"join","id":5,"room":"{name}"}}"#));
+        let passes_on = stage.done() == [format!("0: frame c0 join {name}")];
+        assert_eq!(passes_on, asked, "{name} of {limit}");
+    }
 }
 
 #[test]
@@ -83,7 +93,7 @@ fn a_join_that_was_refused_is_forgotten() {
     let conn = stage.live();
     stage.homes.insert("far".into(), 1);
     stage.ask(conn, r#"{"t":"join","id":1,"room":"far"}"#);
-    stage.hears(1, &Down::Opened { conn, rooms: 10 });
+    stage.hears(1, &Down::Opened { conn });
     stage.hears(1, &Down::Exit { conn, room: room("far"), why: Exit::Left });
     stage.hears(1, &send(conn, None, b"err 1"));
     stage.done();
@@ -95,7 +105,8 @@ fn a_join_that_was_refused_is_forgotten() {
 #[test]
 fn a_join_without_an_id_of_which_nothing_comes_is_forgotten() {
     let mut stage = Stage::new();
-    let conn = stage.live_with(2);
+    stage.rooms = 2;
+    let conn = stage.live();
     for name in ["a", "b"] {
         stage.ask(conn, &format!(r#"{{"t":"join","room":"{name}"}}"#));
         stage.hears(0, &send(conn, None, b"err"));
@@ -135,7 +146,8 @@ fn what_a_client_asks_of_very_many_rooms_is_bounded() {
 #[test]
 fn joins_that_are_asked_again_together_fit_what_a_node_takes_at_once() {
     let mut stage = Stage::new();
-    let conn = stage.live_with(1_000);
+    stage.rooms = 1_000;
+    let conn = stage.live();
     for number in 0..60 {
         let name = format!("{number}{}", "r".repeat(250));
         stage.homes.insert(name.clone(), 1);

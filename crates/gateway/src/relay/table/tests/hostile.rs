@@ -22,7 +22,7 @@ fn any_record(dice: &mut Dice) -> Down<'static> {
     let offset = dice.below(20) as u64;
     let at = dice.percent(60).then_some(At { room: number, offset, ts: offset });
     match dice.below(16) {
-        0 => Down::Opened { conn: conn_no, rooms: 2 },
+        0 => Down::Opened { conn: conn_no },
         1 => Down::Refused { conn: conn_no, code: Code::Unavailable, detail: "no".into(), retry: None },
         2 | 3 => {
             let (tenant, epoch) = (["t", "u"][dice.below(2)], [None, Some("e"), Some("f")][dice.below(3)]);

@@ -31,7 +31,7 @@ fn a_home_that_moves_is_taken_over_before_it_is_left() {
     stage.table.look_again();
     stage.work();
     assert_eq!(stage.done(), ["1: open c0 HomeAgain"]);
-    stage.hears(1, &Down::Opened { conn, rooms: 10 });
+    stage.hears(1, &Down::Opened { conn });
     assert_eq!(stage.done(), ["0: closed c0"], "nothing else of it is there");
 }
 

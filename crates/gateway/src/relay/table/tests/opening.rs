@@ -11,8 +11,8 @@ fn a_client_is_opened_begins_and_is_told_by_its_home() {
     let conn = stage.table.add(&stage.tenant.clone(), Some(&room("home")));
     stage.open(conn, 0);
     assert_eq!(stage.done(), ["0: open c0 Home"]);
-    stage.hears(0, &Down::Opened { conn, rooms: 10 });
-    assert_eq!(stage.done(), ["c0 opened 10"]);
+    stage.hears(0, &Down::Opened { conn });
+    assert_eq!(stage.done(), ["c0 opened"]);
     stage.begin(conn, &["home"]);
     assert_eq!(stage.done(), ["0: begin c0"]);
     stage.hears(0, &send(conn, None, b"hello"));
@@ -52,7 +52,7 @@ fn a_client_that_goes_while_its_open_is_on_its_way_is_closed_there() {
     stage.open(conn, 0);
     stage.gone(conn);
     assert_eq!(stage.done(), ["0: open c0 Home", "0: closed c0"]);
-    stage.hears(0, &Down::Opened { conn, rooms: 10 });
+    stage.hears(0, &Down::Opened { conn });
     stage.hears(0, &Down::Ended { conn });
     assert_eq!(stage.table.clients(), 0);
 
@@ -69,14 +69,14 @@ fn a_client_that_begins_when_its_node_is_lost_begins_at_another() {
     let mut stage = Stage::new();
     let conn = stage.table.add(&stage.tenant.clone(), None);
     stage.open(conn, 0);
-    stage.hears(0, &Down::Opened { conn, rooms: 10 });
+    stage.hears(0, &Down::Opened { conn });
     stage.down(0);
     stage.lose(0);
     stage.work();
     stage.done();
     stage.begin(conn, &["r"]);
     assert_eq!(stage.done(), ["1: open c0 Home", "1: begin c0"]);
-    stage.hears(1, &Down::Opened { conn, rooms: 10 });
+    stage.hears(1, &Down::Opened { conn });
     stage.hears(1, &send(conn, None, b"hello"));
     assert_eq!(stage.done(), ["c0: hello"]);
 }
@@ -100,7 +100,7 @@ fn further_nodes_that_a_client_has_nothing_to_do_with_are_closed() {
     let conn = stage.live();
     stage.homes.insert("far".into(), 1);
     stage.ask(conn, r#"{"t":"pub","room":"far","data":1}"#);
-    stage.hears(1, &Down::Opened { conn, rooms: 10 });
+    stage.hears(1, &Down::Opened { conn });
     stage.hears(1, &Down::Credit { conn, bytes: 1_000 });
     stage.done();
     for _ in 0..38 {

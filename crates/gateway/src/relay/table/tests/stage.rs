@@ -43,11 +43,14 @@ pub(super) struct Stage {
     /// Where rooms are at home; else where the home is.
     pub(super) homes: BTreeMap<String, u16>,
     pub(super) home: u16,
+    /// How many rooms each client may be in.
+    pub(super) rooms: u32,
     down: BTreeSet<u16>,
     lines: Vec<String>,
 }
 
 struct Hands<'a> {
+    rooms: u32,
     homes: &'a BTreeMap<String, u16>,
     home: u16,
     down: &'a BTreeSet<u16>,
@@ -61,14 +64,15 @@ impl Stage {
             tenant: "t".parse().expect("a tenant"),
             homes: BTreeMap::new(),
             home: 0,
+            rooms: 10,
             down: BTreeSet::new(),
             lines: Vec::new(),
         }
     }
 
     fn with<T>(&mut self, act: impl FnOnce(&mut Table<()>, &mut Hands<'_>) -> T) -> T {
-        let Self { table, homes, home, down, lines, .. } = self;
-        act(table, &mut Hands { homes, home: *home, down, lines })
+        let Self { table, homes, home, rooms, down, lines, .. } = self;
+        act(table, &mut Hands { rooms: *rooms, homes, home: *home, down, lines })
     }
 
     /// What was done since the last time.
@@ -134,13 +138,9 @@ impl Stage {
 
     /// A client at node 0 that has had its hello, and a home room that it isn't in.
     pub(super) fn live(&mut self) -> ConnNo {
-        self.live_with(10)
-    }
-
-    pub(super) fn live_with(&mut self, rooms: u32) -> ConnNo {
         let conn = self.table.add(&self.tenant, Some(&room("home")));
         self.open(conn, 0);
-        self.hears(0, &Down::Opened { conn, rooms });
+        self.hears(0, &Down::Opened { conn });
         self.begin(conn, &[]);
         self.hears(0, &send(conn, None, b"hello"));
         self.done();
@@ -151,7 +151,7 @@ impl Stage {
     pub(super) fn joined(&mut self, node: u16, conn: ConnNo, name: &str, number: u32, offset: u64) {
         self.ask(conn, &format!(r#"{{"t":"join","id":99,"room":"{name}"}}"#));
         if self.done().iter().any(|line| line.contains("open")) {
-            self.hears(node, &Down::Opened { conn, rooms: 10 });
+            self.hears(node, &Down::Opened { conn });
         }
         self.hears(node, &Down::Credit { conn, bytes: 1_000 });
         self.hears(node, &Down::Room(declared(number, "t", name, Some("e"))));
@@ -255,15 +255,19 @@ impl Around for Hands<'_> {
         self.lines.push(format!("c{} closes {code}", conn.0));
     }
 
+    fn rooms(&self, _: ConnNo) -> u32 {
+        self.rooms
+    }
+
     fn close_later(&mut self, conn: ConnNo, after: u32, code: u16, _: &str) {
         self.lines.push(format!("c{} closes {code} in {after} ms", conn.0));
     }
 
-    fn opened(&mut self, conn: ConnNo, opened: Result<u32, NotOpened>) {
+    fn opened(&mut self, conn: ConnNo, opened: Result<(), NotOpened>) {
         let what = match opened {
-            Ok(rooms) => format!("opened {rooms}"),
-            Err(NotOpened::Lost) => "not opened: lost".into(),
-            Err(NotOpened::Refused { .. }) => "not opened: refused".into(),
+            Ok(()) => "opened",
+            Err(NotOpened::Lost) => "not opened: lost",
+            Err(NotOpened::Refused { .. }) => "not opened: refused",
         };
         self.lines.push(format!("c{} {what}", conn.0));
     }

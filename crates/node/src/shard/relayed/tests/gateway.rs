@@ -43,7 +43,7 @@ impl Gateway {
     /// A connection behind it: `c` and its number.
     pub(super) fn conn(&self, number: u32, format: Format) -> ConnRef {
         let linked = Linked::new(self.link.clone(), ConnNo(number), Duration::ZERO);
-        Conn::new(who(&format!("c{number}"), format), linked, 10)
+        Conn::new(who(&format!("c{number}"), format), linked)
     }
 
     /// All that was said until now, in words.
