@@ -24,6 +24,18 @@ pub(crate) fn join(ticket: &Ticket, parent: Option<&str>) -> Span {
     span
 }
 
+/// A gateway opens one of its connections here that has had its home elsewhere. `home`: this node is that from now on.
+pub(crate) fn open(ticket: &Ticket, parent: Option<&str>, home: bool) -> Span {
+    child(parent, || {
+        ringway_telemetry::span!(
+            "open",
+            otel.kind = "server",
+            ringway.tenant = ticket.tenant.as_str(),
+            ringway.home = home,
+        )
+    })
+}
+
 /// From a client's `pub` until it was answered.
 pub(crate) fn publish(tenant: &TenantId, room: &RoomName, parent: Option<&str>) -> Span {
     let span = ringway_telemetry::span!(

@@ -23,7 +23,7 @@ const EXPORTED: Duration = Duration::from_secs(10);
 /// A gateway and two nodes that export every trace.
 struct Traced {
     gateway: Process,
-    _nodes: [Process; 2],
+    nodes: Vec<Process>,
     _launcher: Launcher,
     collector: Collector,
     nats: NatsServer,
@@ -41,10 +41,10 @@ impl Traced {
         launcher.take_path(path);
         // The SDK's default is five seconds.
         let env = [("OTEL_BSP_SCHEDULE_DELAY", "50")];
-        let nodes = ["node-1", "node-2"].map(|id| launcher.node(id, &env));
+        let nodes: Vec<_> = ["node-1", "node-2"].map(|id| launcher.node(id, &env)).into();
         let gateway = launcher.gateway(&env);
         nodes.iter().chain([&gateway]).for_each(|process| cluster::sees(process, 2));
-        Self { gateway, _nodes: nodes, _launcher: launcher, collector, nats }
+        Self { gateway, nodes, _launcher: launcher, collector, nats }
     }
 
     async fn room_on(&self, node: &str, prefix: &str) -> String {

@@ -25,6 +25,9 @@ use crate::auth::Directory;
 use crate::clock::now_s;
 use crate::ticket::{key, new_connection};
 
+/// The end of a `traceparent` whose trace is kept.
+const SAMPLED: &str = "-01";
+
 /// What a hold of the worker's lock leaves to be done, beside its pass.
 pub(super) struct After {
     /// Links that are to be made.
@@ -49,7 +52,7 @@ pub(crate) struct Hands {
     changed: bool,
     /// Turns of placing that were passed over, since a link was behind.
     pub(super) waited: u8,
-    /// Of the upgrade whose connection is opened next.
+    /// Of the upgrade for which a home is asked next.
     traceparent: Option<String>,
     /// Clients that aren't read, since a link is crowded.
     pub(super) crowded_out: Vec<ConnNo>,
@@ -89,13 +92,24 @@ impl Hands {
             tenant: ticket.tenant.clone(),
             home: key(ticket),
             opened: false,
+            traceparent: None,
         };
         self.people.insert(conn, who);
     }
 
-    /// Where the trace of what is opened next goes on.
-    pub(super) fn trace(&mut self, traceparent: Option<String>) {
+    /// Where a client's trace goes on: at the node that is asked next to be its home, and at all that it is opened at later if the
+    /// trace is kept.
+    pub(super) fn trace(&mut self, conn: ConnNo, traceparent: Option<String>) {
+        if let Some(who) = self.people.get_mut(conn) {
+            let kept = traceparent.as_deref().filter(|traceparent| traceparent.ends_with(SAMPLED));
+            who.traceparent = kept.map(Into::into);
+        }
         self.traceparent = traceparent;
+    }
+
+    /// That node was asked, or none was.
+    pub(super) fn traced(&mut self) {
+        self.traceparent = None;
     }
 
     /// It is gone.
@@ -217,12 +231,13 @@ impl Around for Hands {
         }
         let sealed = self.common.tickets.seal(&ticket);
         let traceparent = self.traceparent.take();
+        let traceparent = traceparent.as_deref().or(who.traceparent.as_deref());
         let (age, told_to_go) = self.sockets.clients.get(conn).map_or((0, false), |client| {
             let age = client.out.opened().elapsed().as_millis();
             (u64::try_from(age).unwrap_or(u64::MAX), client.told_to_go)
         });
         self.record.clear();
-        let open = Open { conn, role, ticket: &sealed, traceparent: traceparent.as_deref(), age, told_to_go };
+        let open = Open { conn, role, ticket: &sealed, traceparent, age, told_to_go };
         codec::encode_up(&Up::Open(open), &mut self.record);
         self.say_record(node);
     }

@@ -85,11 +85,10 @@ impl Opening {
         let Some(worker) = &self.worker else { return Ok(()) };
         let opened = worker.with(|table, hands| {
             let node = hands.number(node)?;
-            hands.trace(traceparent);
+            hands.trace(self.conn, traceparent);
             let opened = hands.sockets.await_opened(self.conn);
             table.open(hands, self.conn, node);
-            // It may have been opened nowhere; the next is of another.
-            hands.trace(None);
+            hands.traced();
             Some(opened)
         });
         let Some(opened) = opened else { return Err(NotTaken::Unreachable) };

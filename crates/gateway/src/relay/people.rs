@@ -15,6 +15,8 @@ pub(crate) struct Who {
     pub(crate) home: KeyHash,
     /// A node was asked to be its home before it began: a ticket is used once, so the next gets one of a new id.
     pub(crate) opened: bool,
+    /// Where its trace goes on at further nodes, if that is kept.
+    pub(crate) traceparent: Option<Box<str>>,
 }
 
 /// All of them, by number.

@@ -144,7 +144,8 @@ impl Desk {
         };
         let span = match role {
             OpenAs::Home => trace::join(&admitted.ticket, open.traceparent),
-            OpenAs::HomeAgain | OpenAs::Further => tracing::Span::none(),
+            OpenAs::HomeAgain => trace::open(&admitted.ticket, open.traceparent, true),
+            OpenAs::Further => trace::open(&admitted.ticket, open.traceparent, false),
         };
         let linked = Linked::new(self.link.clone(), conn, Duration::from_millis(open.age));
         if open.told_to_go {

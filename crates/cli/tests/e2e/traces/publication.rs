@@ -158,9 +158,11 @@ async fn over_a_link_a_publication_is_a_tree_at_the_owner() {
     speaker.joined().await;
     speaker.join(&other).await;
     // Its upgrade goes by the link to its home, and what it opens at another node is part of it.
-    let spans = traced.trace(&joining.0, 3).await;
-    assert_eq!(written(&tree(&spans, &joining.1)), "upgrade(route(join))");
-    assert_eq!(named(&spans, "join")[0].instance, "node-1");
+    let spans = traced.trace(&joining.0, 4).await;
+    assert_eq!(written(&tree(&spans, &joining.1)), "upgrade(route(join open))");
+    let (join, open) = (named(&spans, "join")[0], named(&spans, "open")[0]);
+    assert_eq!((join.instance.as_str(), open.instance.as_str()), ("node-1", "node-2"));
+    assert_eq!((open.attribute("ringway.tenant"), open.attribute("ringway.home")), ("default", "false"));
     for (room, node) in [(&home, "node-1"), (&other, "node-2")] {
         let (trace, caller, whole) = traceparent();
         let mut publication = peer::publication(room, "\"hi\"");

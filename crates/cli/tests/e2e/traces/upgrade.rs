@@ -1,5 +1,10 @@
 //! An upgrade: from the client's request to the join of its home room.
 
+use std::time::{Duration, Instant};
+
+use ringway_protocol::ClientFrame;
+use ringway_testkit::path::Path;
+
 use super::{Traced, traceparent, tree, written};
 use crate::peer::Peer;
 
@@ -57,4 +62,29 @@ async fn an_upgrade_is_a_tree_across_gateway_and_node() {
     let spans = traced.trace(&trace, 1).await;
     assert_eq!((spans[0].name.as_str(), spans[0].parent.as_str()), ("upgrade", caller.as_str()));
     assert_eq!(spans[0].attribute("error.type"), "bad_request", "{spans:#?}");
+}
+
+/// Where the gateway has the socket, it is opened at another node when its home is lost.
+#[tokio::test(flavor = "multi_thread")]
+async fn over_a_link_the_next_home_belongs_to_the_upgrade() {
+    let mut traced = Traced::by(Path::Relay).await;
+    let room = traced.room_on("node-1", "r.").await;
+    let (trace, caller, whole) = traceparent();
+    let mut options = traced.options(Some(&room));
+    options.headers.insert("traceparent", whole.parse().unwrap());
+    let mut peer = Peer::open(&options).await;
+    peer.joined().await;
+    traced.trace(&trace, 3).await;
+    traced.nodes.remove(0).kill();
+    // The next home answers, once it has the client.
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while peer.ask(ClientFrame::Ping { id: None }).await.is_err() {
+        assert!(Instant::now() < deadline, "no node is its home");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let spans = traced.trace(&trace, 4).await;
+    assert_eq!(written(&tree(&spans, &caller)), "upgrade(route(join open))");
+    let open = &spans[3];
+    assert_eq!((open.name.as_str(), open.instance.as_str()), ("open", "node-2"));
+    assert_eq!(open.attribute("ringway.home"), "true");
 }
