@@ -62,7 +62,7 @@ async fn enter(world: &World, link: &mut Link, number: RoomNo, room: &str, count
     let mut begun = 0;
     while begun < count {
         match link.next().await {
-            Said::Open { conn, .. } => link.say(&Down::Opened { conn, rooms: 100 }),
+            Said::Open { conn, .. } => link.say(&Down::Opened { conn }),
             Said::Begin(conn) => {
                 begun += 1;
                 link.send(conn, Some(at(number, 0)), r#"{"t":"joined"}"#);

@@ -87,7 +87,9 @@ impl Slow {
 
     async fn client(&mut self, ticket: &Ticket) {
         let ticket = &*seal(ticket);
-        self.say(&Up::Open(Open { conn: CONN, role: OpenAs::Home, ticket, traceparent: None })).await;
+        let role = OpenAs::Home;
+        let open = Open { conn: CONN, role, ticket, traceparent: None, age: 0, told_to_go: false };
+        self.say(&Up::Open(open)).await;
         self.say(&Up::Begin { conn: CONN }).await;
     }
 
