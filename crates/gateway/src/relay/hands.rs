@@ -17,16 +17,13 @@ use super::answered;
 use super::nodes::{Nodes, Said};
 use super::pass::Pass;
 use super::passport::Passport;
-use super::people::{People, Who};
+use super::people::{People, Trace, Who};
 use super::sockets::{RoomHere, Sockets};
 use super::table::{Answered, Around, For, Lost, NodeNo, NotOpened, To};
 use super::worker::Common;
 use crate::auth::Directory;
 use crate::clock::now_s;
 use crate::ticket::{key, new_connection};
-
-/// The end of a `traceparent` whose trace is kept.
-const SAMPLED: &str = "-01";
 
 /// What a hold of the worker's lock leaves to be done, beside its pass.
 pub(super) struct After {
@@ -92,7 +89,7 @@ impl Hands {
             tenant: ticket.tenant.clone(),
             home: key(ticket),
             opened: false,
-            traceparent: None,
+            trace: None,
         };
         self.people.insert(conn, who);
     }
@@ -101,8 +98,7 @@ impl Hands {
     /// trace is kept.
     pub(super) fn trace(&mut self, conn: ConnNo, traceparent: Option<String>) {
         if let Some(who) = self.people.get_mut(conn) {
-            let kept = traceparent.as_deref().filter(|traceparent| traceparent.ends_with(SAMPLED));
-            who.traceparent = kept.map(Into::into);
+            who.trace = traceparent.as_deref().and_then(Trace::kept);
         }
         self.traceparent = traceparent;
     }
@@ -231,7 +227,7 @@ impl Around for Hands {
         }
         let sealed = self.common.tickets.seal(&ticket);
         let traceparent = self.traceparent.take();
-        let traceparent = traceparent.as_deref().or(who.traceparent.as_deref());
+        let traceparent = traceparent.as_deref().or(who.trace.as_ref().map(|trace| trace.traceparent()));
         let (age, told_to_go) = self.sockets.clients.get(conn).map_or((0, false), |client| {
             let age = client.out.opened().elapsed().as_millis();
             (u64::try_from(age).unwrap_or(u64::MAX), client.told_to_go)

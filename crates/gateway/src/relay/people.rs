@@ -16,7 +16,22 @@ pub(crate) struct Who {
     /// A node was asked to be its home before it began: a ticket is used once, so the next gets one of a new id.
     pub(crate) opened: bool,
     /// Where its trace goes on at further nodes, if that is kept.
-    pub(crate) traceparent: Option<Box<str>>,
+    pub(crate) trace: Option<Box<Trace>>,
+}
+
+/// A `traceparent`. In a box of its own: most clients have none.
+#[derive(Clone, Debug)]
+pub(crate) struct Trace(Box<str>);
+
+impl Trace {
+    /// None of one that isn't kept: whoever goes on with it would only pass it on.
+    pub(crate) fn kept(traceparent: &str) -> Option<Box<Self>> {
+        traceparent.ends_with("-01").then(|| Box::new(Self(traceparent.into())))
+    }
+
+    pub(crate) fn traceparent(&self) -> &str {
+        &self.0
+    }
 }
 
 /// All of them, by number.
@@ -49,5 +64,20 @@ impl People {
         if self.count == 0 {
             self.slots = Vec::new();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_is_small_and_keeps_only_a_trace_that_is_kept() {
+        assert!(size_of::<Who>() <= 48, "{}", size_of::<Who>());
+        let traced = |flags: &str| {
+            Trace::kept(&format!("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-{flags}"))
+        };
+        assert!(traced("01").is_some_and(|trace| trace.traceparent().ends_with("31-01")));
+        assert!(traced("00").is_none());
     }
 }
