@@ -38,7 +38,7 @@ impl<R> Table<R> {
                 place.set(Mark::ServerAsked, false);
                 if fresh && at != Some(asked.room) {
                     // It keeps the position that it has.
-                    place.own = asked.join.and_then(|join| join.since).map(Box::new);
+                    client.own.set(asked.room, asked.join.and_then(|join| join.since));
                 }
             }
             Kind::Auth => end_auth(client, |auth| auth.node == node && auth.id == Some(id)),

@@ -10,6 +10,7 @@ use super::Flow;
 use super::around::NodeNo;
 use super::ask::{Ask, Kind};
 use super::names::NameNo;
+use super::own::Own;
 use super::seat::{Mark, Seat};
 
 /// No node.
@@ -54,6 +55,8 @@ pub(super) struct Client {
     pub(super) watched: bool,
     /// By rising room.
     pub(super) seats: Vec<Seat>,
+    /// Of rooms that it has seats for.
+    pub(super) own: Own,
     pub(super) places: Vec<Place>,
     /// There while there is any of it.
     more: Option<Box<More>>,
@@ -175,6 +178,7 @@ impl Client {
             waiting: false,
             watched: false,
             seats: Vec::new(),
+            own: Own::default(),
             places: Vec::new(),
             more: None,
         }
@@ -188,11 +192,30 @@ impl Client {
     pub(super) fn add_seat(&mut self, seat: Seat) -> usize {
         let index = self.seats.partition_point(|other| other.room < seat.room);
         if self.seats.len() == self.seats.capacity() {
-            // Most have one, and few have many: no more than half is for nothing.
-            self.seats.reserve_exact(self.seats.len() / 2 + 1);
+            // Less than twice as many, since there are very many seats in all.
+            self.seats.reserve_exact(self.seats.len() / 4 + 1);
         }
         self.seats.insert(index, seat);
         index
+    }
+
+    /// Takes a seat away, with the position that it has. It must have left the list of those that have entered.
+    pub(super) fn remove_seat(&mut self, seat: usize) -> Seat {
+        let seat = self.seats.remove(seat);
+        debug_assert!(!seat.is(Mark::Entered), "it has left the list");
+        self.own.set(seat.room, None);
+        seat
+    }
+
+    /// A seat is no member's any more, nor about to be one's by the server's word. It must have left the list of those that
+    /// have entered.
+    pub(super) fn end_membership(&mut self, seat: usize) {
+        let seat = &mut self.seats[seat];
+        debug_assert!(!seat.is(Mark::Entered), "it has left the list");
+        for mark in [Mark::Member, Mark::ByServer, Mark::ServerAsked, Mark::Again] {
+            seat.set(mark, false);
+        }
+        self.own.set(seat.room, None);
     }
 
     pub(super) fn place(&mut self, node: NodeNo) -> Option<&mut Place> {
@@ -289,10 +312,9 @@ impl Client {
     #[cfg(test)]
     pub(super) fn bytes(&self) -> usize {
         let more = self.more.as_ref().map_or(0, |_| size_of::<More>());
-        let own = self.seats.iter().filter(|seat| seat.own.is_some()).count() * size_of::<Position>();
         let (seats, places) =
             (self.seats.capacity() * size_of::<Seat>(), self.places.capacity() * size_of::<Place>());
-        size_of::<Self>() + more + own + seats + places
+        size_of::<Self>() + more + self.own.bytes() + seats + places
     }
 
     /// Gives back what it doesn't need.
@@ -315,9 +337,9 @@ mod tests {
 
     #[test]
     fn what_each_client_and_room_costs_is_small() {
-        assert!(size_of::<Seat>() <= 32, "{}", size_of::<Seat>());
+        assert!(size_of::<Seat>() <= 16, "{}", size_of::<Seat>());
         assert!(size_of::<Place>() <= 16, "{}", size_of::<Place>());
-        assert!(size_of::<Client>() <= 88, "{}", size_of::<Client>());
+        assert!(size_of::<Client>() <= 96, "{}", size_of::<Client>());
         assert!(size_of::<Asked>() <= 32, "{}", size_of::<Asked>());
     }
 }

@@ -107,11 +107,12 @@ impl<R> Table<R> {
     /// Where a client is in a room: what `Rejoin` says.
     pub(super) fn position_of(&self, client: &Client, seat: usize) -> Option<Position> {
         let seat = &client.seats[seat];
-        if seat.own.is_none() && seat.is(Mark::Entered) {
+        let own = client.own.get(seat.room);
+        if own.is_none() && seat.is(Mark::Entered) {
             let room = self.nodes[usize::from(seat.node.0)].room(seat.number).expect(DECLARED);
             return if seat.index < room.level { room.at.clone() } else { None };
         }
-        seat.own.as_deref().cloned()
+        own.cloned()
     }
 
     /// A client enters, where its seat says that it is.
@@ -121,12 +122,12 @@ impl<R> Table<R> {
         let room = self.room_of(client, seat);
         let last = u32::try_from(room.entered.len()).expect("fewer members than numbers");
         if room.entered.len() == room.entered.capacity() {
-            room.entered.reserve_exact(room.entered.len() / 2 + 1);
+            room.entered.reserve_exact(room.entered.len() / 4 + 1);
         }
         room.entered.push(conn);
         client.seats[seat].index = last;
-        if let Some(own) = client.seats[seat].own.take() {
-            self.stand_at(client, seat, *own);
+        if let Some(own) = client.own.take(client.seats[seat].room) {
+            self.stand_at(client, seat, own);
         }
     }
 
@@ -144,7 +145,8 @@ impl<R> Table<R> {
         if !client.seats[seat].is(Mark::Entered) {
             return;
         }
-        client.seats[seat].own = self.position_of(client, seat).map(Box::new);
+        let at = self.position_of(client, seat);
+        client.own.set(client.seats[seat].room, at);
         self.go_apart(client, seat);
         let room = self.room_of(client, seat);
         let last = u32::try_from(room.entered.len() - 1).expect("fewer members than numbers");
@@ -171,7 +173,7 @@ impl<R> Table<R> {
     }
 
     fn go_level(&mut self, client: &mut Client, seat: usize) {
-        client.seats[seat].own = None;
+        client.own.set(client.seats[seat].room, None);
         let index = client.seats[seat].index;
         let room = self.room_of(client, seat);
         if index >= room.level {
@@ -187,7 +189,7 @@ impl<R> Table<R> {
             return;
         }
         if !client.seats[seat].is(Mark::Entered) {
-            client.seats[seat].own = Some(Box::new(at));
+            client.own.set(client.seats[seat].room, Some(at));
             return;
         }
         let index = client.seats[seat].index;
@@ -200,7 +202,7 @@ impl<R> Table<R> {
             self.go_level(client, seat);
         } else {
             self.go_apart(client, seat);
-            client.seats[seat].own = Some(Box::new(at));
+            client.own.set(client.seats[seat].room, Some(at));
         }
     }
 
@@ -232,7 +234,7 @@ impl<R> Table<R> {
             for conn in leave {
                 self.with_seat(conn, name, |table, client, seat| {
                     table.go_apart(client, seat);
-                    client.seats[seat].own = before.clone().map(Box::new);
+                    client.own.set(name, before.clone());
                 });
             }
         }

@@ -240,11 +240,11 @@ impl<R> Table<R> {
         if !by_server {
             let since = settle_joins(client, name, node);
             if fresh && at.is_none() {
-                client.seats[seat].own = since.map(Box::new);
+                client.own.set(name, since);
             }
         }
         if let Some(at) = at {
-            client.seats[seat].own = Some(Box::new(at));
+            client.own.set(name, Some(at));
         }
         self.put_in(conn, client, seat, number.0);
         if !client.seats[seat].is(Mark::Moving) && self.keeps(Rule::Strays) {
@@ -275,7 +275,7 @@ impl<R> Table<R> {
                     client.seats[seat].is(Mark::Member) || client.seats[seat].is(Mark::ServerAsked);
                 if self.keeps(Rule::Exit) {
                     self.take_out(client, seat);
-                    client.seats[seat].end_membership();
+                    client.end_membership(seat);
                 }
                 client.seats[seat].age = 0;
                 let leaving = client.asked().any(|asked| asked.room == name && asked.kind == Kind::Leave);

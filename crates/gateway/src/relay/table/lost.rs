@@ -153,7 +153,7 @@ impl<R> Table<R> {
                     }
                     if let Some(seat) = client.seat(ask.room).filter(|seat| client.seats[*seat].node == node)
                     {
-                        client.seats[seat].end_membership();
+                        client.end_membership(seat);
                     }
                 }
                 (Kind::Join, None, _) if left => {}

@@ -16,7 +16,8 @@
 //! | every second | [`tick`](Table::tick) |
 //!
 //! A client has a **place** at each node that it is open at; one of these is its home. It has a **seat** for each room that it is
-//! in, or has asked for; a seat is served by one node, and moves to another by `Move` and `Rejoin`, with its position.
+//! in, or has asked for; a seat is served by one node, and moves to another by `Move` and `Rejoin`, with its position. Seats are what
+//! there is most of: whatever few of them have lies beside them (`own`).
 //!
 //! | file | what it decides |
 //! |---|---|
@@ -43,6 +44,7 @@ mod lost;
 mod moving;
 mod names;
 mod opens;
+mod own;
 mod placing;
 mod seat;
 #[cfg(test)]

@@ -102,8 +102,8 @@ impl<R> Table<R> {
         for room in joins {
             self.add_server_seat(&mut client, &room);
         }
-        if let Some(seat) = client.seat(client.home_room) {
-            client.seats[seat].own = since.map(Box::new);
+        if client.seat(client.home_room).is_some() {
+            client.own.set(client.home_room, since);
         }
         if client.home == NOWHERE {
             // Its link was lost meanwhile, and that was seen to already.
@@ -144,7 +144,7 @@ impl<R> Table<R> {
     /// A seat of whatever kind goes.
     pub(super) fn remove_seat(&mut self, client: &mut Client, seat: usize) {
         self.take_out(client, seat);
-        let seat = client.seats.remove(seat);
+        let seat = client.remove_seat(seat);
         self.rooms.release(seat.room);
     }
 

@@ -114,9 +114,8 @@ impl<R> Table<R> {
         }
         client.seats[seat].node = node;
         if member {
-            let (by_server, since) =
-                (client.seats[seat].is(Mark::ByServer), client.seats[seat].own.as_deref().cloned());
-            let since = since.filter(|_| self.keeps(Rule::Since));
+            let by_server = client.seats[seat].is(Mark::ByServer);
+            let since = client.own.get(name).cloned().filter(|_| self.keeps(Rule::Since));
             around.up(node, &Up::Rejoin(Rejoin { conn, room, by_server, since }));
         }
         let mut index = 0;
@@ -155,7 +154,7 @@ impl<R> Table<R> {
                 let left = Left { room, code: Code::Unavailable, message, retry: Some(RETRY) };
                 around.say(conn, ServerFrame::Left(left));
             }
-            client.seats[seat].end_membership();
+            client.end_membership(seat);
             self.drop_if_unused(client, seat);
         }
         if client.home == NOWHERE {

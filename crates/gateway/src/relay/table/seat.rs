@@ -20,8 +20,6 @@ pub(super) struct Seat {
     marks: u8,
     /// For how many seconds nothing was asked.
     pub(super) age: u8,
-    /// Its position, where that isn't its room's: see `entered`. None: that, or it has none.
-    pub(super) own: Option<Box<Position>>,
 }
 
 /// Something that is so or not so of a seat.
@@ -46,7 +44,7 @@ pub(super) enum Mark {
 
 impl Seat {
     pub(super) fn new(room: NameNo, node: NodeNo) -> Self {
-        Self { room, index: 0, number: 0, node, marks: 0, age: 0, own: None }
+        Self { room, index: 0, number: 0, node, marks: 0, age: 0 }
     }
 
     pub(super) fn is(&self, mark: Mark) -> bool {
@@ -59,15 +57,6 @@ impl Seat {
         } else {
             self.marks &= !(mark as u8);
         }
-    }
-
-    /// It is no member any more, nor about to be one by the server's word. It must have left the list of those that have entered.
-    pub(super) fn end_membership(&mut self) {
-        debug_assert!(!self.is(Mark::Entered), "it has left the list");
-        for mark in [Mark::Member, Mark::ByServer, Mark::ServerAsked, Mark::Again] {
-            self.set(mark, false);
-        }
-        self.own = None;
     }
 
     /// It has no node any more. It must have left the list of those that have entered.
