@@ -37,8 +37,7 @@ impl Walk {
 
     /// One leaves and joins again.
     pub fn come_and_go(&mut self, who: usize) {
-        if let Some(seat) = self.0.remove(&id(who)) {
-            let conn = seat.conn;
+        if let Some(conn) = self.0.remove(&id(who)) {
             self.0.seat_waiting(conn.clone(), None);
             self.0.put(&conn, At::Level, false);
         }

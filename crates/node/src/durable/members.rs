@@ -4,7 +4,7 @@ use ringway_protocol::name::ConnId;
 
 use super::chain::Spot;
 use crate::room::Member;
-use crate::seats::{Seated, Seats};
+use crate::seats::Seats;
 
 /// Where a member is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,52 +19,31 @@ pub(super) enum At {
     Waiting,
 }
 
-/// A member and what the room keeps of it.
-#[derive(Debug)]
-pub(super) struct Seat<C> {
-    pub(super) conn: C,
-    /// None for nearly all: level, and with no floor. Very many are in many rooms each.
-    odd: Option<Box<Odd>>,
-}
-
-/// A member that isn't level, or has a floor.
-#[derive(Debug, Clone, Copy)]
+/// A member that isn't level, or has a floor: few are, but where keys are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Odd {
     at: At,
     /// Where keys are kept: up to here it has all that there was when it came, or wants none of it.
     floor: u64,
 }
 
-impl<C> Seat<C> {
-    fn at(&self) -> At {
-        self.odd.as_ref().map_or(At::Level, |odd| odd.at)
+impl Odd {
+    /// What is true of all others.
+    const PLAIN: Odd = Odd { at: At::Level, floor: 0 };
+
+    fn of(odd: Option<&Odd>) -> Odd {
+        odd.copied().unwrap_or(Self::PLAIN)
     }
 
-    fn floor(&self) -> u64 {
-        self.odd.as_ref().map_or(0, |odd| odd.floor)
-    }
-
-    fn set(&mut self, at: At, floor: u64) {
-        let odd = Odd { at, floor };
-        if at == At::Level && floor == 0 {
-            self.odd = None;
-        } else if let Some(before) = &mut self.odd {
-            **before = odd;
-        } else {
-            self.odd = Some(Box::new(odd));
-        }
-    }
-}
-
-impl<C: Member> Seated for Seat<C> {
-    fn id(&self) -> &ConnId {
-        self.conn.id()
+    /// What has to be kept of it.
+    fn kept(self) -> Option<Odd> {
+        (self != Self::PLAIN).then_some(self)
     }
 }
 
 #[derive(Debug)]
 pub(super) struct Members<C> {
-    seats: Seats<Seat<C>>,
+    seats: Seats<C, Odd>,
     /// How many aren't level.
     odd: usize,
     /// How many are on their way.
@@ -85,42 +64,42 @@ impl<C: Member> Members<C> {
     }
 
     pub(super) fn all(&self) -> impl Iterator<Item = &C> {
-        self.seats.all().iter().map(|seat| &seat.conn)
+        self.seats.all().iter()
     }
 
     pub(super) fn conn(&self, id: &ConnId) -> Option<&C> {
-        self.seats.find(id).map(|found| &self.seats.all()[found].conn)
+        self.seats.find(id).map(|found| &self.seats.all()[found])
     }
 
     pub(super) fn at(&self, id: &ConnId) -> Option<At> {
-        self.seats.find(id).map(|found| self.seats.all()[found].at())
+        self.seats.find(id).map(|found| self.odd(found).at)
+    }
+
+    fn odd(&self, found: usize) -> Odd {
+        Odd::of(self.seats.odd_at(found))
     }
 
     /// Seats a connection that waits for its answer; one that has a seat waits anew.
     pub(super) fn seat_waiting(&mut self, conn: C) {
         if let Some(found) = self.seats.find(conn.id()) {
+            self.seats.replace(found, conn);
             self.place(found, At::Waiting);
-            self.seats.all_mut()[found].conn = conn;
             return;
         }
-        let mut seat = Seat { conn, odd: None };
-        seat.set(At::Waiting, 0);
-        self.seats.push(seat);
+        self.seats.push(conn, Odd { at: At::Waiting, floor: 0 });
         self.odd += 1;
     }
 
-    pub(super) fn remove(&mut self, conn: &ConnId) -> Option<Seat<C>> {
-        let seat = self.seats.remove(conn)?;
-        self.odd -= usize::from(seat.at() != At::Level);
-        self.on_way -= usize::from(matches!(seat.at(), At::OnWay(_)));
-        Some(seat)
+    pub(super) fn remove(&mut self, conn: &ConnId) -> Option<C> {
+        let (conn, odd) = self.seats.remove(conn)?;
+        self.count(Odd::of(odd.as_ref()).at, At::Level);
+        Some(conn)
     }
 
     fn place(&mut self, found: usize, at: At) {
-        let seat = &mut self.seats.all_mut()[found];
-        let before = seat.at();
-        seat.set(at, seat.floor());
-        self.count(before, at);
+        let before = self.odd(found);
+        self.seats.set(found, Odd { at, ..before }.kept());
+        self.count(before.at, at);
     }
 
     fn count(&mut self, before: At, at: At) {
@@ -140,8 +119,8 @@ impl<C: Member> Members<C> {
     /// Up to there it has all that there was when it came: said where keys are kept.
     pub(super) fn has_all(&mut self, conn: &ConnId, floor: u64) {
         if let Some(found) = self.seats.find(conn) {
-            let seat = &mut self.seats.all_mut()[found];
-            seat.set(seat.at(), floor);
+            let odd = self.odd(found);
+            self.seats.set(found, Odd { floor, ..odd }.kept());
         }
     }
 
@@ -153,47 +132,51 @@ impl<C: Member> Members<C> {
         late: bool,
         but: Option<&ConnId>,
     ) -> impl Iterator<Item = &C> + Clone {
-        let plain = self.odd == 0;
         // Looked up once: to compare everyone's id would mean to fetch it from memory.
         let but = but.and_then(|conn| self.seats.find(conn));
-        self.seats.all().iter().enumerate().filter_map(move |(index, seat)| {
-            let due = (!late || seat.floor() < offset)
-                && (plain
-                    || match seat.at() {
-                        At::Level => true,
-                        At::Beyond(has) => has < offset,
-                        At::OnWay(spot) => late && spot.offset > offset,
-                        At::Waiting => false,
-                    })
-                && but != Some(index);
-            due.then_some(&seat.conn)
+        self.seats.each().enumerate().filter_map(move |(index, (conn, odd))| {
+            let Odd { at, floor } = Odd::of(odd);
+            let due = match at {
+                At::Level => true,
+                At::Beyond(has) => has < offset,
+                At::OnWay(spot) => late && spot.offset > offset,
+                At::Waiting => false,
+            };
+            (due && (!late || floor < offset) && but != Some(index)).then_some(conn)
         })
     }
 
     /// Everyone whose join is answered, but one.
     pub(super) fn here(&self, but: Option<&ConnId>) -> impl Iterator<Item = &C> + Clone {
-        let here = move |seat: &&Seat<C>| seat.at() != At::Waiting && but != Some(seat.conn.id());
-        self.seats.all().iter().filter(here).map(|seat| &seat.conn)
+        let here =
+            move |(conn, odd): &(&C, Option<&Odd>)| Odd::of(*odd).at != At::Waiting && but != Some(conn.id());
+        self.seats.each().filter(here).map(|(conn, _)| conn)
     }
 
     /// The room has come to `offset`: who was just so far ahead is level now.
     pub(super) fn caught_up(&mut self, offset: u64) {
         if self.odd > 0 {
-            self.each(|_, at| if matches!(at, At::Beyond(has) if has <= offset) { At::Level } else { at });
+            let place =
+                |_: &C, at| if matches!(at, At::Beyond(has) if has <= offset) { At::Level } else { at };
+            self.revise(false, place);
         }
     }
 
     /// Goes through everyone whose join is answered, to place them anew.
-    pub(super) fn each(&mut self, mut place: impl FnMut(&C, At) -> At) {
+    pub(super) fn each(&mut self, place: impl FnMut(&C, At) -> At) {
+        self.revise(true, place);
+    }
+
+    /// As [`each`](Self::each), unless `all` only of those that are odd.
+    fn revise(&mut self, all: bool, mut place: impl FnMut(&C, At) -> At) {
         let (mut odd, mut on_way) = (0, 0);
-        for seat in self.seats.all_mut() {
-            if seat.at() != At::Waiting {
-                let at = place(&seat.conn, seat.at());
-                seat.set(at, seat.floor());
-            }
-            odd += usize::from(seat.at() != At::Level);
-            on_way += usize::from(matches!(seat.at(), At::OnWay(_)));
-        }
+        self.seats.revise(all, |conn, was| {
+            let was = Odd::of(was);
+            let at = if was.at == At::Waiting { was.at } else { place(conn, was.at) };
+            odd += usize::from(at != At::Level);
+            on_way += usize::from(matches!(at, At::OnWay(_)));
+            Odd { at, ..was }.kept()
+        });
         (self.odd, self.on_way) = (odd, on_way);
     }
 
@@ -204,7 +187,7 @@ impl<C: Member> Members<C> {
 
     /// Whether any is level or further.
     pub(super) fn any_there(&self) -> bool {
-        let there = |seat: &Seat<C>| matches!(seat.at(), At::Level | At::Beyond(_));
-        if self.odd == 0 { !self.is_empty() } else { self.seats.all().iter().any(there) }
+        let there = |(_, odd): (&C, _)| matches!(Odd::of(odd).at, At::Level | At::Beyond(_));
+        if self.odd == 0 { !self.is_empty() } else { self.seats.each().any(there) }
     }
 }

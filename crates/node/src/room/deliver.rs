@@ -27,14 +27,14 @@ impl<H: Handles> Room<H> {
         }
         if self.members.any_nowhere() {
             let before = entry.offset - 1;
-            self.members.replace(false, |seat| {
-                if seat.at() == At::Nowhere {
-                    let offset = before.max(seat.has(epoch));
-                    seat.set_at(if offset > before { At::Beyond(offset) } else { At::Level });
-                    let reason = why_placed(seat.came_of_another(epoch));
-                    seat.forget_since(epoch);
+            self.members.replace(false, |conn, odd| {
+                if odd.at == At::Nowhere {
+                    let offset = before.max(odd.has(epoch));
+                    odd.at = if offset > before { At::Beyond(offset) } else { At::Level };
+                    let reason = why_placed(odd.came_of_another(epoch));
+                    odd.forget_since(epoch);
                     let place = Place { epoch, offset, ts: None };
-                    s.gap(&seat.conn, Gap { reason, place, lost: None });
+                    s.gap(conn, Gap { reason, place, lost: None });
                 }
             });
         }
@@ -53,26 +53,26 @@ impl<H: Handles> Room<H> {
     ) {
         let Some(epoch) = self.epoch else { return };
         let (ts, by_key) = (self.log.ts(number), self.log.is_by_key());
-        self.members.replace(true, |seat| {
-            let was = match seat.at() {
+        self.members.replace(true, |conn, odd| {
+            let was = match odd.at {
                 At::Level => over.unwrap_or(number),
                 At::Beyond(has) => has,
                 At::Nowhere | At::Waiting => 0,
             };
-            let nowhere = seat.at() == At::Nowhere;
+            let nowhere = odd.at == At::Nowhere;
             // Where the epoch is new, a position in the former says nothing.
-            let has = if reason == GapReason::Epoch { seat.has(epoch) } else { seat.has(epoch).max(was) };
+            let has = if reason == GapReason::Epoch { odd.has(epoch) } else { odd.has(epoch).max(was) };
             let offset = number.max(has);
-            seat.set_at(if offset > number { At::Beyond(offset) } else { At::Level });
+            odd.at = if offset > number { At::Beyond(offset) } else { At::Level };
             if over.is_some() && !nowhere && was >= number {
                 return;
             }
-            let reason = if nowhere { why_placed(seat.came_of_another(epoch)) } else { reason };
-            seat.forget_since(epoch);
+            let reason = if nowhere { why_placed(odd.came_of_another(epoch)) } else { reason };
+            odd.forget_since(epoch);
             // Where a newer of its key took a value's place, it isn't lost; which these are isn't known.
             let lost = over.filter(|_| !nowhere && !by_key).map(|_| offset - was);
             let place = Place { epoch, offset, ts: ts.filter(|_| offset == number) };
-            s.gap(&seat.conn, Gap { reason, place, lost });
+            s.gap(conn, Gap { reason, place, lost });
         });
     }
 

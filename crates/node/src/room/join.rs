@@ -62,8 +62,7 @@ impl<H: Handles> Room<H> {
     }
 
     pub(super) fn unseat(&mut self, s: &mut impl Surroundings<H>, conn: &ConnId) -> bool {
-        if let Some(handle) =
-            self.members.seat(conn).filter(|seat| seat.at() == At::Waiting).map(|seat| seat.conn.clone())
+        if let Some(handle) = self.members.conn(conn).filter(|_| self.members.is_waiting(conn)).cloned()
             && let Some(index) = self.waiting.iter().position(|waiting| waiting.conn == *conn)
         {
             let waiting = self.waiting.remove(index);
@@ -90,7 +89,7 @@ impl<H: Handles> Room<H> {
             if found && !sure && self.is_behind(&waiting.wish) {
                 self.ask_again = true;
                 self.waiting.push(waiting);
-            } else if let Some(conn) = self.members.seat(&waiting.conn).map(|seat| seat.conn.clone()) {
+            } else if let Some(conn) = self.members.conn(&waiting.conn).cloned() {
                 self.answer_join(s, &conn, &waiting.wish, sure);
             }
         }

@@ -2,7 +2,7 @@
 //! the room and cost nothing when it moves on.
 
 use super::surroundings::Member;
-use crate::seats::{Seated, Seats};
+use crate::seats::Seats;
 use ringway_backplane::message::Epoch;
 use ringway_protocol::name::ConnId;
 
@@ -22,86 +22,51 @@ pub(crate) enum At {
 /// An epoch and an offset that a client came back with.
 pub(crate) type Since = (Epoch, u64);
 
-/// A member and what the room keeps of it.
-#[derive(Debug)]
-pub(crate) struct Seat<C> {
-    pub(crate) conn: C,
-    /// None for nearly all: level, and nothing is left of what it came with. Very many are in many rooms each.
-    odd: Option<Box<Odd>>,
-}
-
-/// A member that isn't level, or may have something to say yet.
-#[derive(Debug, Clone, Copy)]
-struct Odd {
-    at: At,
+/// A member that isn't level, or may have something to say yet: few are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Odd {
+    pub(crate) at: At,
     /// What it came with, while the room may yet come to that epoch: there it has everything up to that offset.
     since: Option<Since>,
 }
 
-impl<C> Seat<C> {
-    fn new(conn: C, at: At, since: Option<Since>) -> Self {
-        let mut seat = Self { conn, odd: None };
-        seat.set(at, since);
-        seat
-    }
+impl Odd {
+    /// What is true of all others.
+    const PLAIN: Odd = Odd { at: At::Level, since: None };
 
-    pub(crate) fn at(&self) -> At {
-        self.odd.as_ref().map_or(At::Level, |odd| odd.at)
-    }
-
-    pub(crate) fn set_at(&mut self, at: At) {
-        self.set(at, self.since());
-    }
-
-    fn since(&self) -> Option<Since> {
-        self.odd.as_ref().and_then(|odd| odd.since)
-    }
-
-    fn set(&mut self, at: At, since: Option<Since>) {
-        let odd = Odd { at, since };
-        if at == At::Level && since.is_none() {
-            self.odd = None;
-        } else if let Some(before) = &mut self.odd {
-            **before = odd;
-        } else {
-            self.odd = Some(Box::new(odd));
-        }
+    /// What has to be kept of it.
+    fn kept(self) -> Option<Odd> {
+        (self != Self::PLAIN).then_some(self)
     }
 
     /// What the client has of `epoch` by its own word.
     pub(crate) fn has(&self, epoch: Epoch) -> u64 {
-        self.since().map_or(0, |since| if since.0 == epoch { since.1 } else { 0 })
+        self.since.map_or(0, |since| if since.0 == epoch { since.1 } else { 0 })
     }
 
     /// The client came with a position in another epoch than this, by its own word.
     pub(crate) fn came_of_another(&self, epoch: Epoch) -> bool {
-        self.since().is_some_and(|since| since.0 != epoch)
+        self.since.is_some_and(|since| since.0 != epoch)
     }
 
     /// The member has a position in `epoch`: what it came with matters only in a greater one.
     pub(crate) fn forget_since(&mut self, epoch: Epoch) {
-        if self.since().is_some_and(|since| since.0 <= epoch) {
-            self.set(self.at(), None);
-        }
+        self.since = self.since.filter(|since| since.0 > epoch);
     }
 }
 
-impl<C: Member> Seated for Seat<C> {
-    fn id(&self) -> &ConnId {
-        self.conn.id()
-    }
+fn at(odd: Option<&Odd>) -> At {
+    odd.map_or(At::Level, |odd| odd.at)
 }
 
 #[derive(Debug)]
 pub(crate) struct Members<C> {
-    seats: Seats<Seat<C>>,
-    /// How many aren't level.
-    odd: usize,
+    seats: Seats<C, Odd>,
 }
 
 impl<C: Member> Members<C> {
     pub(crate) fn new() -> Members<C> {
-        Members { seats: Seats::new(), odd: 0 }
+        Members { seats: Seats::new() }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -113,113 +78,94 @@ impl<C: Member> Members<C> {
     }
 
     pub(crate) fn all(&self) -> impl Iterator<Item = &C> {
-        self.seats.all().iter().map(|seat| &seat.conn)
+        self.seats.all().iter()
     }
 
-    pub(crate) fn seat(&self, conn: &ConnId) -> Option<&Seat<C>> {
-        self.seats.find(conn).map(|found| &self.seats.all()[found])
+    pub(crate) fn conn(&self, id: &ConnId) -> Option<&C> {
+        self.seats.find(id).map(|found| &self.seats.all()[found])
+    }
+
+    pub(crate) fn at(&self, id: &ConnId) -> Option<At> {
+        self.seats.find(id).map(|found| at(self.seats.odd_at(found)))
     }
 
     /// Whether its join isn't answered yet.
     pub(crate) fn is_waiting(&self, conn: &ConnId) -> bool {
-        self.seat(conn).is_some_and(|seat| seat.at() == At::Waiting)
+        self.at(conn) == Some(At::Waiting)
     }
 
     /// Seats a connection that waits for its answer; one that has a seat waits anew.
     pub(crate) fn seat_waiting(&mut self, conn: C, since: Option<Since>) {
+        let odd = Odd { at: At::Waiting, since };
         if let Some(found) = self.seats.find(conn.id()) {
-            self.place(found, At::Waiting);
-            self.seats.all_mut()[found] = Seat::new(conn, At::Waiting, since);
-            return;
+            self.seats.replace(found, conn);
+            self.seats.set(found, Some(odd));
+        } else {
+            self.seats.push(conn, odd);
         }
-        self.seats.push(Seat::new(conn, At::Waiting, since));
-        self.odd += 1;
     }
 
-    pub(crate) fn remove(&mut self, conn: &ConnId) -> Option<Seat<C>> {
-        let seat = self.seats.remove(conn)?;
-        self.odd -= usize::from(seat.at() != At::Level);
-        Some(seat)
-    }
-
-    fn place(&mut self, found: usize, at: At) {
-        let seat = &mut self.seats.all_mut()[found];
-        self.odd -= usize::from(seat.at() != At::Level);
-        seat.set_at(at);
-        self.odd += usize::from(at != At::Level);
+    pub(crate) fn remove(&mut self, conn: &ConnId) -> Option<C> {
+        self.seats.remove(conn).map(|(conn, _)| conn)
     }
 
     /// Says where a member is now. What it came with is kept only while `keep_since`.
     pub(crate) fn put(&mut self, conn: &ConnId, at: At, keep_since: bool) {
         if let Some(found) = self.seats.find(conn) {
-            self.place(found, at);
-            if !keep_since {
-                self.seats.all_mut()[found].set(at, None);
-            }
+            let since = self.seats.odd_at(found).and_then(|odd| odd.since).filter(|_| keep_since);
+            self.seats.set(found, Odd { at, since }.kept());
         }
     }
 
     /// Those who get the publication `offset` of the room, which has just come to it; `but` is its publisher where it
     /// doesn't want it back. Everyone is level afterwards, or further, or waits, or nowhere.
     pub(crate) fn due(&self, offset: u64, but: Option<&ConnId>) -> impl Iterator<Item = &C> + Clone {
-        let plain = self.odd == 0;
         // Looked up once: to compare everyone's id would mean to fetch it from memory.
         let but = but.and_then(|conn| self.seats.find(conn));
-        self.seats.all().iter().enumerate().filter_map(move |(index, seat)| {
-            let due = (plain
-                || match seat.at() {
-                    At::Level => true,
-                    At::Beyond(has) => has < offset,
-                    At::Nowhere | At::Waiting => false,
-                })
-                && but != Some(index);
-            due.then_some(&seat.conn)
+        self.seats.each().enumerate().filter_map(move |(index, (conn, odd))| {
+            let due = match at(odd) {
+                At::Level => true,
+                At::Beyond(has) => has < offset,
+                At::Nowhere | At::Waiting => false,
+            };
+            (due && but != Some(index)).then_some(conn)
         })
     }
 
     /// Everyone whose join is answered, but one.
     pub(crate) fn here(&self, but: Option<&ConnId>) -> impl Iterator<Item = &C> + Clone {
-        let here = move |seat: &&Seat<C>| seat.at() != At::Waiting && but != Some(seat.conn.id());
-        self.seats.all().iter().filter(here).map(|seat| &seat.conn)
+        let here = move |(conn, odd): &(&C, Option<&Odd>)| at(*odd) != At::Waiting && but != Some(conn.id());
+        self.seats.each().filter(here).map(|(conn, _)| conn)
     }
 
     /// The room has come to `offset`: who was just so far ahead is level now.
     pub(crate) fn caught_up(&mut self, offset: u64) {
-        if self.odd == 0 {
-            return;
-        }
-        for seat in self.seats.all_mut() {
-            if matches!(seat.at(), At::Beyond(has) if has <= offset) {
-                seat.set_at(At::Level);
-                self.odd -= 1;
+        self.replace(false, |_, odd| {
+            if matches!(odd.at, At::Beyond(has) if has <= offset) {
+                odd.at = At::Level;
             }
-        }
+        });
     }
 
     /// Goes through all whose join is answered and who aren't level (`all`: everyone answered), to place them anew.
-    pub(crate) fn replace(&mut self, all: bool, mut place: impl FnMut(&mut Seat<C>)) {
-        if self.odd == 0 && !all {
-            return;
-        }
-        for seat in self.seats.all_mut() {
-            if seat.at() == At::Waiting || (seat.at() == At::Level && !all) {
-                continue;
+    pub(crate) fn replace(&mut self, all: bool, mut place: impl FnMut(&C, &mut Odd)) {
+        self.seats.revise(all, |conn, odd| {
+            let mut odd = odd.copied().unwrap_or(Odd::PLAIN);
+            if odd.at != At::Waiting && (all || odd.at != At::Level) {
+                place(conn, &mut odd);
             }
-            let before = seat.at();
-            place(seat);
-            self.odd -= usize::from(before != At::Level);
-            self.odd += usize::from(seat.at() != At::Level);
-        }
+            odd.kept()
+        });
     }
 
     #[cfg(test)]
     pub(super) fn forget_all_since(&mut self) {
-        self.seats.all_mut().iter_mut().for_each(|seat| seat.set(seat.at(), None));
+        self.seats.revise(false, |_, odd| Odd { at: at(odd), since: None }.kept());
     }
 
     /// Whether some member has no position.
     pub(crate) fn any_nowhere(&self) -> bool {
-        self.odd > 0 && self.seats.all().iter().any(|seat| seat.at() == At::Nowhere)
+        self.seats.odd().any(|odd| odd.at == At::Nowhere)
     }
 }
 
@@ -241,11 +187,6 @@ mod tests {
     fn due(members: &Members<Actor>, offset: u64, but: Option<&str>) -> usize {
         let but = but.map(conn);
         members.due(offset, but.as_ref()).count()
-    }
-
-    #[test]
-    fn a_seat_is_two_words() {
-        assert_eq!(size_of::<Seat<std::sync::Arc<u8>>>(), 16);
     }
 
     #[test]
@@ -271,17 +212,17 @@ mod tests {
         assert_eq!(due(&members, 6, Some("c4")), 16);
         assert_eq!(members.here(None).count(), 19);
         members.caught_up(7);
-        assert_eq!(members.seat(&conn("c1")).map(Seat::at), Some(At::Level));
+        assert_eq!(members.at(&conn("c1")), Some(At::Level));
         members.remove(&conn("c2"));
         members.remove(&conn("c3"));
-        assert_eq!((members.odd, due(&members, 8, None)), (0, 18));
+        assert_eq!((members.seats.odd().count(), due(&members, 8, None)), (0, 18));
     }
 
     #[test]
     fn who_sits_down_again_waits_again() {
         let mut members = seated(2);
         members.seat_waiting(actor("c0"), None);
-        assert_eq!((members.len(), members.odd), (2, 1));
+        assert_eq!((members.len(), members.seats.odd().count()), (2, 1));
         assert!(members.is_waiting(&conn("c0")));
     }
 }
