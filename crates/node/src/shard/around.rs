@@ -254,7 +254,7 @@ impl Around<'_> {
 
     /// Whether the room is another since this connection was last told where it is: from now on it isn't.
     fn has_moved(&mut self, conn: &ConnRef) -> bool {
-        self.core.guests.get_mut(&conn.id).is_some_and(|guest| guest.rooms.take_moved(self.key))
+        self.core.guests.take_moved(&conn.id, self.key)
     }
 
     /// A membership goes on here, and not from where the client was.
@@ -274,7 +274,7 @@ impl Around<'_> {
 
     /// A membership that was to go on here can't yet: it is tried again. False: it was no such.
     pub(super) fn joins_again_later(&mut self, to: &ConnRef, after: Duration) -> bool {
-        let standing = self.core.guests.get_mut(&to.id).and_then(|guest| guest.rooms.get_mut(self.key));
+        let standing = self.core.guests.standing(&to.id, self.key);
         let since = match standing.and_then(|standing| standing.answer.as_ref()).map(|answer| &answer.to) {
             Some(Asked::Again { since }) => since.as_deref().cloned(),
             _ => return false,
@@ -292,7 +292,7 @@ impl Around<'_> {
         place: Option<Place>,
         result: impl FnOnce(Vec<&'static str>) -> JoinResult,
     ) {
-        let standing = self.core.guests.get_mut(&to.id).and_then(|guest| guest.rooms.get_mut(self.key));
+        let standing = self.core.guests.standing(&to.id, self.key);
         let Some(standing) = standing else { return };
         let Some(answer) = standing.answer.take() else {
             // It didn't ask: the room is another now. Without a place it is told one later, in the same way.

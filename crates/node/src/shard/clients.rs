@@ -124,8 +124,7 @@ impl Shard {
         let Join { id, since, last, by_server, span } = join;
         let to = if by_server { Asked::ByServer } else { Asked::ByClient { id } };
         let answer = Some(JoinAnswer { to, _span: span });
-        let standing = self.core.guests.get_mut(&conn.id).and_then(|g| g.rooms.get_mut(room));
-        if let Some(membership) = standing {
+        if let Some(membership) = self.core.guests.standing(&conn.id, room) {
             if by_server {
                 return self.finish(conn, room);
             }
@@ -148,10 +147,7 @@ impl Shard {
             }
             return self.finish(conn, room);
         }
-        let shared = self.shared_name(room);
-        if let Some(guest) = self.core.guests.get_mut(&conn.id) {
-            guest.rooms.insert(&shared, Membership { by_server, moved: false, answer });
-        }
+        self.core.guests.seat(&conn.id, room, Membership { by_server, moved: false, answer });
         self.count_socket(conn, room, true);
         self.enter_listened_room(conn, room, since, last, Instant::now() + JOIN_PATIENCE);
     }
@@ -174,14 +170,6 @@ impl Shard {
             self.enter_room_by(conn, room, since, last, until);
         } else {
             hosted.waiting.push(Waiting { conn: conn.clone(), since, last });
-        }
-    }
-
-    /// The room's name, as all share who are in it.
-    fn shared_name(&mut self, room: &RoomKey) -> Arc<RoomKey> {
-        match self.rooms.get_mut(room) {
-            Some(hosted) => hosted.name.get_or_insert_with(|| Arc::new(room.clone())).clone(),
-            None => Arc::new(room.clone()),
         }
     }
 
@@ -266,8 +254,7 @@ impl Shard {
     }
 
     pub(super) fn leave(&mut self, conn: &ConnRef, room: &RoomKey, id: Option<u64>) {
-        let is_member = self.core.guests.get_mut(&conn.id).is_some_and(|g| g.rooms.contains_key(room));
-        if is_member {
+        if self.core.guests.member(&conn.id, room).is_some() {
             self.drop_member(conn, room);
             if let Some(frame) = answers::ok(id, room.room.clone(), None) {
                 self.core.push(conn, &finished(conn.format, &frame));
@@ -290,12 +277,9 @@ impl Shard {
             self.core.push(conn, &finished(conn.format, &no.left(room.room.clone())));
             return self.finish(conn, room);
         }
-        let shared = self.shared_name(room);
-        if let Some(guest) = self.core.guests.get_mut(&conn.id) {
-            let to = Asked::Again { since: since.clone().map(Box::new) };
-            let answer = Some(JoinAnswer { to, _span: None });
-            guest.rooms.insert(&shared, Membership { by_server, moved: false, answer });
-        }
+        let to = Asked::Again { since: since.clone().map(Box::new) };
+        let answer = Some(JoinAnswer { to, _span: None });
+        self.core.guests.seat(&conn.id, room, Membership { by_server, moved: false, answer });
         self.enter_listened_room(conn, room, since, None, Instant::now() + JOIN_PATIENCE);
     }
 
@@ -316,7 +300,7 @@ impl Shard {
 
     /// See [`drop_member`](Self::drop_member). `why`: what its link is told, if it is behind one.
     pub(super) fn drop_member_as(&mut self, conn: &ConnRef, room: &RoomKey, why: Exit) -> Option<Membership> {
-        let was = self.core.guests.get_mut(&conn.id).and_then(|guest| guest.rooms.remove(room));
+        let was = self.core.guests.unseat(&conn.id, room);
         self.leave_room(conn, room, why);
         was
     }
@@ -362,14 +346,9 @@ impl Shard {
     }
 
     pub(super) fn regranted(&mut self, conn: &ConnRef, grants: &Grants) {
-        let guest = self.core.guests.get_mut(&conn.id).filter(|guest| Arc::ptr_eq(&guest.conn, conn));
-        let Some(guest) = guest else { return };
-        let lost: Vec<RoomKey> = guest
-            .rooms
-            .keys()
-            .filter(|key| !grants.allows(Right::Join, &key.room, conn.user.as_ref()))
-            .cloned()
-            .collect();
+        let rooms = self.core.guests.rooms_of(conn);
+        let lost = rooms.filter(|key| !grants.allows(Right::Join, &key.room, conn.user.as_ref()));
+        let lost: Vec<RoomKey> = lost.cloned().collect();
         for room in lost {
             let Some(membership) = self.drop_member(conn, &room) else { continue };
             let no = No::new(Code::Forbidden, "the new token doesn't allow this room");

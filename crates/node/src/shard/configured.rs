@@ -49,8 +49,7 @@ impl Shard {
         // The former one's are counted no more: each is counted anew.
         self.members_changed(key, members.len(), 0);
         for conn in members {
-            let standing = self.core.guests.get_mut(&conn.id).and_then(|guest| guest.rooms.get_mut(key));
-            let Some(standing) = standing else { continue };
+            let Some(standing) = self.core.guests.standing(&conn.id, key) else { continue };
             standing.moved = standing.answer.is_none();
             self.with_room(key, |machine, around| machine.join(around, conn, None, None));
         }

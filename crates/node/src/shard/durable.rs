@@ -349,8 +349,7 @@ impl Surroundings<Real> for Around<'_> {
         if self.joins_again_later(to, answer.retry) {
             return;
         }
-        let was = self.core.guests.get_mut(&to.id).and_then(|guest| guest.rooms.remove(self.key));
-        let Some(was) = was else { return };
+        let Some(was) = self.core.guests.unseat(&to.id, self.key) else { return };
         to.give_room_back();
         *self.sockets -= u32::from(to.way.linked().is_none());
         self.exit(to, Exit::Left);

@@ -3,6 +3,7 @@
 //! A **lane** keeps the order of one connection's requests about one room: one is under way, the others wait behind
 //! it. It exists only while something is under way.
 
+mod names;
 mod places;
 
 use std::collections::VecDeque;
@@ -13,6 +14,7 @@ use hashbrown::HashTable;
 use ringway_protocol::frame::Position;
 use ringway_protocol::name::ConnId;
 
+use self::names::Names;
 use self::places::Places;
 use super::command::{Op, RoomKey};
 use crate::conn::ConnRef;
@@ -74,9 +76,9 @@ impl JoinAnswer {
 }
 
 #[derive(Debug)]
-pub(crate) struct Guest {
-    pub(crate) conn: ConnRef,
-    pub(crate) rooms: Places,
+struct Guest {
+    conn: ConnRef,
+    rooms: Places,
     /// What all its publications here weigh, under way and waiting.
     bytes: u32,
     gone: bool,
@@ -90,6 +92,8 @@ pub(crate) struct Guests {
     // Boxed: a table has up to twice as many places as guests.
     by_id: HashTable<Box<Guest>>,
     hasher: RandomState,
+    /// Of the rooms that guests have something of.
+    names: Names,
 }
 
 /// What to do with a request that came in.
@@ -113,18 +117,57 @@ impl Guests {
         self.by_id.find(self.hasher.hash_one(id), |guest| guest.conn.id == *id).map(|guest| &**guest)
     }
 
-    pub(crate) fn get_mut(&mut self, id: &ConnId) -> Option<&mut Guest> {
-        self.by_id.find_mut(self.hasher.hash_one(id), |guest| guest.conn.id == *id).map(|guest| &mut **guest)
+    /// A guest, and the names to change its rooms with.
+    fn get_mut(&mut self, id: &ConnId) -> Option<(&mut Guest, &mut Names)> {
+        let guest = self.by_id.find_mut(self.hasher.hash_one(id), |guest| guest.conn.id == *id)?;
+        Some((guest, &mut self.names))
     }
 
     /// A connection, if it is in that room, or about to be.
     pub(crate) fn member(&self, id: &ConnId, room: &RoomKey) -> Option<&ConnRef> {
-        self.get(id).filter(|guest| guest.rooms.contains_key(room)).map(|guest| &guest.conn)
+        let room = self.names.find(room)?;
+        self.get(id).filter(|guest| guest.rooms.contains(room)).map(|guest| &guest.conn)
+    }
+
+    /// The rooms that this very connection is in, or about to be.
+    pub(crate) fn rooms_of(&self, conn: &ConnRef) -> impl Iterator<Item = &RoomKey> {
+        let guest = self.get(&conn.id).filter(|guest| Arc::ptr_eq(&guest.conn, conn));
+        guest.into_iter().flat_map(|guest| guest.rooms.rooms()).map(|room| self.names.get(room))
+    }
+
+    /// A connection's standing in a room that it is in, or about to be.
+    pub(crate) fn standing(&mut self, id: &ConnId, room: &RoomKey) -> Option<&mut Membership> {
+        let room = self.names.find(room)?;
+        let (guest, names) = self.get_mut(id)?;
+        guest.rooms.get_mut(room, names)
+    }
+
+    /// Whether a connection is to be told where it is now, since another room took the place of the one that it joined. Then it
+    /// isn't any more.
+    pub(crate) fn take_moved(&mut self, id: &ConnId, room: &RoomKey) -> bool {
+        let Some(room) = self.names.find(room) else { return false };
+        self.get_mut(id).is_some_and(|(guest, _)| guest.rooms.take_moved(room))
+    }
+
+    /// A connection of which a request is under way is in a room from now on, or about to be.
+    pub(crate) fn seat(&mut self, id: &ConnId, room: &RoomKey, membership: Membership) {
+        let room = self.names.hold(room);
+        if let Some((guest, names)) = self.get_mut(id) {
+            guest.rooms.insert(room, membership, names);
+        }
+        self.names.release(room);
+    }
+
+    /// And is so no more. What it was there.
+    pub(crate) fn unseat(&mut self, id: &ConnId, room: &RoomKey) -> Option<Membership> {
+        let room = self.names.find(room)?;
+        let (guest, names) = self.get_mut(id)?;
+        guest.rooms.remove(room, names)
     }
 
     /// A request enters its lane.
     pub(crate) fn enter(&mut self, conn: &ConnRef, room: &RoomKey, op: Op) -> Entry {
-        let Self { by_id, hasher } = self;
+        let Self { by_id, hasher, names } = self;
         let hash = hasher.hash_one(&conn.id);
         let found =
             by_id.entry(hash, |guest| guest.conn.id == conn.id, |guest| hasher.hash_one(&guest.conn.id));
@@ -137,7 +180,10 @@ impl Guests {
         if more > 0 && *bytes > 0 && *bytes as usize + more as usize > LANES_BYTES {
             return Entry::Full(op);
         }
-        let lane = rooms.lane(room);
+        let room = names.hold(room);
+        let lane = rooms.lane(room, names);
+        // The lane has it now.
+        names.release(room);
         if !lane.busy {
             lane.busy = true;
             lane.under_way = more;
@@ -156,11 +202,12 @@ impl Guests {
     /// What was under way in this lane is done: what comes next, if anything does. Publications that wait together
     /// come together.
     pub(crate) fn done(&mut self, id: &ConnId, room: &RoomKey) -> Option<(ConnRef, Vec<Op>)> {
-        let guest = self.get_mut(id)?;
+        let room = self.names.find(room)?;
+        let (guest, names) = self.get_mut(id)?;
         let lane = guest.rooms.lane_if_busy(room)?;
         guest.bytes -= std::mem::take(&mut lane.under_way);
         let Some(first) = lane.waiting.as_mut().and_then(|waiting| waiting.pop_front()) else {
-            guest.rooms.end_lane(room);
+            guest.rooms.end_lane(room, names);
             self.tidy(id);
             return None;
         };
@@ -186,12 +233,13 @@ impl Guests {
     ) -> Vec<(RoomKey, Membership)> {
         let id = &conn.id;
         // Another connection may have its id by now: the same client's, by another link.
-        let Some(guest) = self.get_mut(id).filter(|guest| Arc::ptr_eq(&guest.conn, conn)) else {
+        let Some((guest, names)) = self.get_mut(id).filter(|(guest, _)| Arc::ptr_eq(&guest.conn, conn))
+        else {
             return Vec::new();
         };
         guest.gone = true;
         guest.last_word = last_word;
-        let rooms = guest.rooms.take_memberships();
+        let rooms = guest.rooms.take_memberships(names);
         let publications = |waiting: &mut VecDeque<Op>| waiting.retain(|op| matches!(op, Op::Publish { .. }));
         guest.rooms.lanes_that_wait().for_each(publications);
         self.tidy(id);
@@ -204,7 +252,7 @@ impl Guests {
 
     /// Whether this very connection is in a room, or about to be.
     pub(crate) fn is_in(&self, conn: &ConnRef, room: &RoomKey) -> bool {
-        self.get(&conn.id).is_some_and(|g| Arc::ptr_eq(&g.conn, conn) && g.rooms.contains_key(room))
+        self.member(&conn.id, room).is_some_and(|member| Arc::ptr_eq(member, conn))
     }
 
     /// Forgets a guest that has nothing here any more.
@@ -217,6 +265,13 @@ impl Guests {
         if self.by_id.is_empty() {
             self.by_id = HashTable::new();
         }
+    }
+
+    /// Whether a request of the connection about the room is under way.
+    #[cfg(test)]
+    pub(crate) fn is_busy(&mut self, id: &ConnId, room: &RoomKey) -> bool {
+        let Some(room) = self.names.find(room) else { return false };
+        self.get_mut(id).is_some_and(|(guest, _)| guest.rooms.lane_if_busy(room).is_some())
     }
 }
 
@@ -260,13 +315,13 @@ mod tests {
             guests.done(&conn.id, &room("a"));
         }
         guests.done(&conn.id, &room("b"));
-        assert!(guests.by_id.is_empty());
+        assert!(guests.by_id.is_empty() && guests.names.is_empty());
         assert_eq!(enter(&mut guests, &conn, "a", 3_000_000), "now", "one may always");
     }
 
     #[test]
     fn a_guest_in_one_room_is_small() {
-        // A connection, a room's name that all share who are in it, and a few words: no table of its own.
+        // A connection, a room's number, and a few words: no table of its own.
         assert!(size_of::<Guest>() <= 96, "{}", size_of::<Guest>());
     }
 }

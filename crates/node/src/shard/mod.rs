@@ -280,7 +280,7 @@ mod tests {
         let room = scene::room("a");
         assert!(matches!(shard.core.guests.enter(&conn, &room, Op::Leave { id: None }), Entry::Now(_)));
         let membership = Membership { by_server: false, moved: false, answer: None };
-        shard.core.guests.get_mut(&conn.id).unwrap().rooms.insert(&Arc::new(room.clone()), membership);
+        shard.core.guests.seat(&conn.id, &room, membership);
         let until = Instant::now();
         shard.core.timers.add(until, Wake::Join { conn, room: room.clone(), since: None, last: None, until });
         shard.wake_due();

@@ -51,8 +51,6 @@ pub(crate) struct Hosted {
     feed: Option<Arc<RoomFeed>>,
     /// How many members have sockets here, those among them whose join isn't answered.
     pub(super) sockets: u32,
-    /// Its name, as all share who are in it; made when the first comes.
-    pub(super) name: Option<Arc<RoomKey>>,
     /// Those behind links, where there are any.
     pub(super) relayed: Option<Box<Relayed>>,
     pub(crate) machine: Machine,
@@ -126,7 +124,6 @@ impl Hosted {
             class,
             feed: None,
             sockets: 0,
-            name: None,
             relayed: None,
             signals: None,
             listening: Listening::No,

@@ -2,20 +2,17 @@
 //!
 //! Nearly all connections are in one room of a shard, or in none: that one lies in place, and only with the second
 //! there is a table. Where a connection is in very many rooms, nearly all of them are rooms that it joined, and about which
-//! nothing is under way: of each of those there is one word.
+//! nothing is under way: of each of those there is a number.
 
 use std::collections::{HashMap, VecDeque};
-use std::hash::{BuildHasher, RandomState};
-use std::sync::Arc;
 
-use hashbrown::HashTable;
-
+use super::names::{NameNo, Names};
 use super::{Membership, Op, RoomKey};
 
-/// The rooms that a connection has something of.
+/// The rooms that a connection has something of, by their names' numbers. Each of its entries holds the name.
 #[derive(Debug, Default)]
 pub(crate) struct Places {
-    first: Option<(Arc<RoomKey>, Place)>,
+    first: Option<(NameNo, Place)>,
     /// All but the first. Made when there is a second; never empty.
     // Boxed, since nearly no connection has it.
     more: Option<Box<More>>,
@@ -23,11 +20,10 @@ pub(crate) struct Places {
 
 #[derive(Debug, Default)]
 struct More {
-    /// Rooms that it is simply a member of. Found by their names' hashes, which no entry repeats.
-    plain: HashTable<Arc<RoomKey>>,
+    /// Rooms that it is simply a member of, in rising order.
+    plain: Vec<NameNo>,
     /// Rooms of which there is more to say, or of which something is under way; of those that are plain only this.
-    places: HashMap<Arc<RoomKey>, Place>,
-    hasher: RandomState,
+    places: HashMap<NameNo, Place>,
 }
 
 #[derive(Debug, Default)]
@@ -67,33 +63,37 @@ impl Membership {
 }
 
 impl More {
-    fn is_plain(&self, room: &RoomKey) -> bool {
-        self.plain.find(self.hasher.hash_one(room), |plain| **plain == *room).is_some()
+    fn is_plain(&self, room: NameNo) -> bool {
+        self.plain.binary_search(&room).is_ok()
     }
 
-    /// The room's name, if it was simply a member of that; it isn't any more.
-    fn take_plain(&mut self, room: &RoomKey) -> Option<Arc<RoomKey>> {
-        let found = self.plain.find_entry(self.hasher.hash_one(room), |plain| **plain == *room).ok()?;
-        Some(found.remove().0)
+    /// It isn't simply a member of the room any more; whether it was. The caller has what it held of the name.
+    fn take_plain(&mut self, room: NameNo) -> bool {
+        let found = self.plain.binary_search(&room);
+        if let Ok(found) = found {
+            self.plain.remove(found);
+        }
+        found.is_ok()
     }
 
-    fn put_plain(&mut self, room: Arc<RoomKey>) {
-        let hasher = &self.hasher;
-        self.plain.insert_unique(hasher.hash_one(&*room), room, |plain| hasher.hash_one(&**plain));
+    fn put_plain(&mut self, room: NameNo) {
+        if self.plain.len() == self.plain.capacity() {
+            // Less than twice as many, since there are very many in all.
+            self.plain.reserve_exact(self.plain.len() / 4 + 1);
+        }
+        let place = self.plain.partition_point(|other| *other < room);
+        self.plain.insert(place, room);
     }
 
     /// Of a room about which nothing is under way only what must be is kept.
-    fn tidy(&mut self, room: &RoomKey) {
-        let Some(place) = self.places.get(room).filter(|place| !place.lane.busy) else { return };
-        let is_plain = place.membership.as_ref().map(Membership::is_plain);
-        if is_plain == Some(false) {
-            return;
+    fn tidy(&mut self, room: NameNo, names: &mut Names) {
+        let Some(place) = self.places.get(&room).filter(|place| !place.lane.busy) else { return };
+        match place.membership.as_ref().map(Membership::is_plain) {
+            Some(false) => return,
+            Some(true) => self.put_plain(room),
+            None => names.release(room),
         }
-        if let Some((shared, _)) = self.places.remove_entry(room)
-            && is_plain.is_some()
-        {
-            self.put_plain(shared);
-        }
+        self.places.remove(&room);
         if self.places.is_empty() {
             self.places = HashMap::new();
         }
@@ -102,11 +102,11 @@ impl More {
 
 impl Places {
     /// The connection's standing in a room that it is in, or about to be.
-    pub(crate) fn get_mut(&mut self, room: &RoomKey) -> Option<&mut Membership> {
+    pub(super) fn get_mut(&mut self, room: NameNo, names: &mut Names) -> Option<&mut Membership> {
         if let Some(more) = &mut self.more
-            && let Some(shared) = more.take_plain(room)
+            && more.take_plain(room)
         {
-            let place = more.places.entry(shared).or_default();
+            let place = more.places.entry(room).and_modify(|_| names.release(room)).or_default();
             place.membership = Some(Membership::plain());
         }
         self.find(room)?.membership.as_mut()
@@ -114,76 +114,66 @@ impl Places {
 
     /// Whether it is to be told where it is now, since another room took the place of the one that it joined. Then it
     /// isn't any more.
-    pub(crate) fn take_moved(&mut self, room: &RoomKey) -> bool {
+    pub(super) fn take_moved(&mut self, room: NameNo) -> bool {
         let membership = self.find(room).and_then(|place| place.membership.as_mut());
         membership.is_some_and(|membership| std::mem::take(&mut membership.moved))
     }
 
-    pub(crate) fn contains_key(&self, room: &RoomKey) -> bool {
+    pub(super) fn contains(&self, room: NameNo) -> bool {
         let place = match &self.first {
-            Some((first, place)) if **first == *room => Some(place),
-            _ => self.more.as_ref().and_then(|more| more.places.get(room)),
+            Some((first, place)) if *first == room => Some(place),
+            _ => self.more.as_ref().and_then(|more| more.places.get(&room)),
         };
         place.is_some_and(|place| place.membership.is_some())
             || self.more.as_ref().is_some_and(|more| more.is_plain(room))
     }
 
-    /// It is in a room from now on, or about to be. `shared`: the room's name, as all share who are in it.
-    pub(crate) fn insert(&mut self, shared: &Arc<RoomKey>, membership: Membership) {
-        if self.find(shared).is_none() {
-            self.make(shared.clone(), Place::default());
-        }
-        match &mut self.first {
-            Some((first, place)) if *first == *shared => {
-                place.membership = Some(membership);
-                *first = shared.clone();
-            }
-            _ => {
-                let more = self.more.get_or_insert_default();
-                let place = more.places.remove(&**shared).unwrap_or_default();
-                more.places.insert(shared.clone(), Place { membership: Some(membership), ..place });
-            }
-        }
+    /// It is in a room from now on that it wasn't simply a member of, or about to be.
+    pub(super) fn insert(&mut self, room: NameNo, membership: Membership, names: &mut Names) {
+        debug_assert!(!self.more.as_ref().is_some_and(|more| more.is_plain(room)), "it would be in it twice");
+        self.make(room, names).membership = Some(membership);
     }
 
-    pub(crate) fn remove(&mut self, room: &RoomKey) -> Option<Membership> {
-        let plain = self.more.as_mut().and_then(|more| more.take_plain(room)).map(|_| Membership::plain());
-        let membership = plain.or_else(|| self.find(room)?.membership.take());
-        self.tidy(room);
+    pub(super) fn remove(&mut self, room: NameNo, names: &mut Names) -> Option<Membership> {
+        let membership = if self.more.as_mut().is_some_and(|more| more.take_plain(room)) {
+            names.release(room);
+            Some(Membership::plain())
+        } else {
+            self.find(room)?.membership.take()
+        };
+        self.tidy(room, names);
         membership
     }
 
     /// The rooms that it is in.
-    pub(crate) fn keys(&self) -> impl Iterator<Item = &RoomKey> {
+    pub(super) fn rooms(&self) -> impl Iterator<Item = NameNo> {
         let first = self.first.iter().map(|(room, place)| (room, place));
         let all = first.chain(self.more.iter().flat_map(|more| more.places.iter()));
-        let all = all.filter(|(_, place)| place.membership.is_some()).map(|(room, _)| &**room);
-        all.chain(self.more.iter().flat_map(|more| more.plain.iter().map(|plain| &**plain)))
+        let all = all.filter(|(_, place)| place.membership.is_some()).map(|(room, _)| *room);
+        all.chain(self.more.iter().flat_map(|more| more.plain.iter().copied()))
     }
 
-    pub(crate) fn take_memberships(&mut self) -> Vec<(RoomKey, Membership)> {
-        let rooms: Vec<RoomKey> = self.keys().cloned().collect();
-        rooms.into_iter().filter_map(|room| self.remove(&room).map(|was| (room, was))).collect()
+    pub(super) fn take_memberships(&mut self, names: &mut Names) -> Vec<(RoomKey, Membership)> {
+        let rooms: Vec<(NameNo, RoomKey)> =
+            self.rooms().map(|room| (room, names.get(room).clone())).collect();
+        rooms.into_iter().filter_map(|(room, name)| Some((name, self.remove(room, names)?))).collect()
     }
 
     /// The lane of a room, whether anything is under way or not: the caller makes it busy.
-    pub(crate) fn lane(&mut self, room: &RoomKey) -> &mut Lane {
-        if self.find(room).is_none() {
-            self.make(Arc::new(room.clone()), Place::default());
-        }
-        &mut self.find(room).expect("a room's place, made where there was none").lane
+    pub(super) fn lane(&mut self, room: NameNo, names: &mut Names) -> &mut Lane {
+        &mut self.make(room, names).lane
     }
 
-    pub(crate) fn lane_if_busy(&mut self, room: &RoomKey) -> Option<&mut Lane> {
+    pub(super) fn lane_if_busy(&mut self, room: NameNo) -> Option<&mut Lane> {
         self.find(room).map(|place| &mut place.lane).filter(|lane| lane.busy)
     }
 
     /// Nothing is under way, and nothing waits.
-    pub(crate) fn end_lane(&mut self, room: &RoomKey) {
+    pub(super) fn end_lane(&mut self, room: NameNo, names: &mut Names) {
         if let Some(place) = self.find(room) {
             place.lane = Lane::default();
         }
-        self.tidy(room);
+        self.tidy(room, names);
     }
 
     pub(crate) fn lanes_that_wait(&mut self) -> impl Iterator<Item = &mut VecDeque<Op>> {
@@ -197,33 +187,38 @@ impl Places {
         self.first.is_none() && self.more.is_none()
     }
 
-    fn find(&mut self, room: &RoomKey) -> Option<&mut Place> {
+    fn find(&mut self, room: NameNo) -> Option<&mut Place> {
         match &mut self.first {
-            Some((first, place)) if **first == *room => Some(place),
-            _ => self.more.as_mut()?.places.get_mut(room),
+            Some((first, place)) if *first == room => Some(place),
+            _ => self.more.as_mut()?.places.get_mut(&room),
         }
     }
 
-    /// A place for a room that has none.
-    fn make(&mut self, room: Arc<RoomKey>, place: Place) {
-        let is_plain = self.more.as_ref().is_some_and(|more| more.is_plain(&room));
-        if self.first.is_none() && !is_plain {
-            self.first = Some((room, place));
-        } else {
-            self.more.get_or_insert_default().places.insert(room, place);
+    /// The place of a room, made if there is none.
+    fn make(&mut self, room: NameNo, names: &mut Names) -> &mut Place {
+        let is_plain = self.more.as_ref().is_some_and(|more| more.is_plain(room));
+        if self.find(room).is_none() {
+            names.hold_again(room);
+            if self.first.is_none() && !is_plain {
+                self.first = Some((room, Place::default()));
+            } else {
+                self.more.get_or_insert_default().places.insert(room, Place::default());
+            }
         }
+        self.find(room).expect("a room's place, made where there was none")
     }
 
-    fn tidy(&mut self, room: &RoomKey) {
+    fn tidy(&mut self, room: NameNo, names: &mut Names) {
         match &self.first {
-            Some((first, place)) if **first == *room => {
+            Some((first, place)) if *first == room => {
                 if place.is_unused() {
                     self.first = None;
+                    names.release(room);
                 }
             }
             _ => {
                 let Some(more) = &mut self.more else { return };
-                more.tidy(room);
+                more.tidy(room, names);
                 if more.places.is_empty() && more.plain.is_empty() {
                     self.more = None;
                 }
@@ -236,105 +231,128 @@ impl Places {
 mod tests {
     use super::*;
 
-    fn room(name: &str) -> Arc<RoomKey> {
-        Arc::new(RoomKey { tenant: "acme".parse().unwrap(), room: name.parse().unwrap() })
+    /// Rooms of these names, each held once by the test.
+    fn rooms<const N: usize>(names: &mut Names, all: [&str; N]) -> [NameNo; N] {
+        all.map(|name| names.hold(&RoomKey { tenant: "acme".parse().unwrap(), room: name.parse().unwrap() }))
     }
 
     fn member() -> Membership {
         Membership { by_server: true, moved: false, answer: None }
     }
 
-    fn names(places: &Places) -> Vec<&str> {
-        let mut names: Vec<_> = places.keys().map(|key| key.room.as_str()).collect();
-        names.sort_unstable();
-        names
+    fn shown<'a>(places: &Places, names: &'a Names) -> Vec<&'a str> {
+        let mut shown: Vec<_> = places.rooms().map(|room| names.get(room).room.as_str()).collect();
+        shown.sort_unstable();
+        shown
+    }
+
+    /// Nothing but the test holds a name.
+    fn check_released(names: &mut Names, all: &[NameNo]) {
+        all.iter().for_each(|room| names.release(*room));
+        assert!(names.is_empty());
     }
 
     #[test]
     fn rooms_come_and_go_in_any_order() {
-        let all = ["a", "b", "c"];
-        for gone_first in all {
+        for gone_first in 0..3 {
+            let mut names = Names::default();
+            let [a, b, c, d] = rooms(&mut names, ["a", "b", "c", "d"]);
             let mut places = Places::default();
-            for name in all {
-                assert!(!places.contains_key(&room(name)));
-                places.insert(&room(name), member());
-                assert!(places.get_mut(&room(name)).is_some());
+            for room in [a, b, c] {
+                assert!(!places.contains(room));
+                places.insert(room, member(), &mut names);
+                assert!(places.get_mut(room, &mut names).is_some());
             }
-            assert_eq!(names(&places), all);
-            assert!(places.remove(&room(gone_first)).is_some());
-            assert!(places.remove(&room(gone_first)).is_none());
-            places.insert(&room("d"), member());
-            let mut left: Vec<_> = all.into_iter().filter(|name| *name != gone_first).collect();
-            left.push("d");
-            assert_eq!(names(&places), left);
+            assert_eq!(shown(&places, &names), ["a", "b", "c"]);
+            let gone = [a, b, c][gone_first];
+            assert!(places.remove(gone, &mut names).is_some());
+            assert!(places.remove(gone, &mut names).is_none());
+            places.insert(d, member(), &mut names);
+            let mut left = vec!["a", "b", "c", "d"];
+            left.remove(gone_first);
+            assert_eq!(shown(&places, &names), left);
             // Whoever lies in the table isn't made anew in place.
-            places.insert(&room("c"), member());
-            assert_eq!(names(&places).len(), 3 + usize::from(gone_first == "c"));
-            assert_eq!(places.take_memberships().len(), 3 + usize::from(gone_first == "c"));
+            places.insert(c, member(), &mut names);
+            assert_eq!(shown(&places, &names).len(), 3 + usize::from(gone == c));
+            assert_eq!(places.take_memberships(&mut names).len(), 3 + usize::from(gone == c));
             assert!(places.is_unused());
+            check_released(&mut names, &[a, b, c, d]);
         }
     }
 
     #[test]
     fn a_lane_keeps_its_place_without_a_membership_and_a_membership_without_a_lane() {
+        let mut names = Names::default();
+        let [a] = rooms(&mut names, ["a"]);
         let mut places = Places::default();
-        places.lane(&room("a")).busy = true;
-        assert!(!places.contains_key(&room("a")) && names(&places).is_empty());
-        places.insert(&room("a"), member());
-        places.remove(&room("a"));
-        assert!(places.lane_if_busy(&room("a")).is_some());
-        places.insert(&room("a"), member());
-        places.end_lane(&room("a"));
-        assert!(places.lane_if_busy(&room("a")).is_none() && places.contains_key(&room("a")));
-        places.remove(&room("a"));
+        places.lane(a, &mut names).busy = true;
+        assert!(!places.contains(a) && shown(&places, &names).is_empty());
+        places.insert(a, member(), &mut names);
+        places.remove(a, &mut names);
+        assert!(places.lane_if_busy(a).is_some());
+        places.insert(a, member(), &mut names);
+        places.end_lane(a, &mut names);
+        assert!(places.lane_if_busy(a).is_none() && places.contains(a));
+        places.remove(a, &mut names);
         assert!(places.is_unused());
-        places.end_lane(&room("a"));
+        places.end_lane(a, &mut names);
+        check_released(&mut names, &[a]);
     }
 
     #[test]
     fn only_a_second_room_needs_a_table() {
+        let mut names = Names::default();
+        let [a, b] = rooms(&mut names, ["a", "b"]);
         let mut places = Places::default();
-        places.insert(&room("a"), member());
+        places.insert(a, member(), &mut names);
         assert!(places.more.is_none());
-        places.insert(&room("b"), member());
+        places.insert(b, member(), &mut names);
         assert!(places.more.is_some());
-        places.remove(&room("b"));
+        places.remove(b, &mut names);
         assert!(places.more.is_none());
     }
 
     #[test]
-    fn of_a_room_that_was_joined_there_is_one_word_while_nothing_is_under_way() {
+    fn of_a_room_that_was_joined_there_is_a_number_while_nothing_is_under_way() {
+        let mut names = Names::default();
+        let all = rooms(&mut names, ["a", "b", "c"]);
+        let [a, b, c] = all;
         let mut places = Places::default();
-        let all = ["a", "b", "c"].map(room);
-        for room in &all {
-            places.lane(room).busy = true;
-            places.insert(room, Membership::plain());
-            places.end_lane(room);
+        for room in all {
+            places.lane(room, &mut names).busy = true;
+            places.insert(room, Membership::plain(), &mut names);
+            places.end_lane(room, &mut names);
         }
         let counts = |places: &Places| places.more.as_ref().map(|more| (more.plain.len(), more.places.len()));
-        assert_eq!((counts(&places), names(&places).len()), (Some((2, 0)), 3));
+        assert_eq!((counts(&places), shown(&places, &names).len()), (Some((2, 0)), 3));
         // Something is asked about one.
-        places.lane(&all[2]).busy = true;
-        assert!(places.contains_key(&all[2]) && places.lane_if_busy(&all[2]).is_some());
-        assert_eq!((counts(&places), names(&places).len()), (Some((2, 1)), 3));
-        places.end_lane(&all[2]);
+        places.lane(c, &mut names).busy = true;
+        assert!(places.contains(c) && places.lane_if_busy(c).is_some());
+        assert_eq!((counts(&places), shown(&places, &names).len()), (Some((2, 1)), 3));
+        places.end_lane(c, &mut names);
         assert_eq!(counts(&places), Some((2, 0)));
-        // There is more to say of one, for a while.
-        assert!(!places.take_moved(&all[1]));
-        places.get_mut(&all[1]).unwrap().moved = true;
-        assert_eq!((counts(&places), names(&places).len()), (Some((1, 1)), 3));
-        places.lane(&all[1]).busy = true;
-        assert!(places.take_moved(&all[1]));
-        places.end_lane(&all[1]);
+        // There is more to say of one, for a while, whether something is under way or not.
+        assert!(!places.take_moved(b));
+        places.get_mut(b, &mut names).unwrap().moved = true;
+        assert_eq!((counts(&places), shown(&places, &names).len()), (Some((1, 1)), 3));
+        places.lane(b, &mut names).busy = true;
+        assert!(places.take_moved(b));
+        places.end_lane(b, &mut names);
+        assert_eq!(counts(&places), Some((2, 0)));
+        places.lane(b, &mut names).busy = true;
+        assert!(places.get_mut(b, &mut names).is_some());
+        assert_eq!((counts(&places), shown(&places, &names).len()), (Some((1, 1)), 3));
+        places.end_lane(b, &mut names);
         assert_eq!(counts(&places), Some((2, 0)));
         // One is left while something of it is under way; the first goes, and nobody takes its place.
-        places.lane(&all[1]).busy = true;
-        assert!(places.remove(&all[1]).is_some() && places.remove(&all[1]).is_none());
-        assert!(places.remove(&all[0]).is_some());
-        places.end_lane(&all[1]);
-        places.lane(&all[2]).busy = true;
-        assert_eq!(names(&places), ["c"]);
-        places.end_lane(&all[2]);
-        assert!(places.remove(&all[2]).is_some() && places.is_unused());
+        places.lane(b, &mut names).busy = true;
+        assert!(places.remove(b, &mut names).is_some() && places.remove(b, &mut names).is_none());
+        assert!(places.remove(a, &mut names).is_some());
+        places.end_lane(b, &mut names);
+        places.lane(c, &mut names).busy = true;
+        assert_eq!(shown(&places, &names), ["c"]);
+        places.end_lane(c, &mut names);
+        assert!(places.remove(c, &mut names).is_some() && places.is_unused());
+        check_released(&mut names, &all);
     }
 }

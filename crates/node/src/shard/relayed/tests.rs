@@ -61,10 +61,7 @@ async fn done(shard: &mut Shard, conn: &ConnRef, op: Op) {
     let room = scene::room("a");
     shard.client(conn, &room, op);
     shard.settle();
-    let over = |shard: &mut Shard| {
-        let guest = shard.core.guests.get_mut(&conn.id);
-        guest.is_none_or(|guest| guest.rooms.lane_if_busy(&room).is_none())
-    };
+    let over = |shard: &mut Shard| !shard.core.guests.is_busy(&conn.id, &room);
     until(shard, over).await;
 }
 

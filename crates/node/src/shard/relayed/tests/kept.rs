@@ -40,8 +40,7 @@ pub(super) fn begin_as(shard: &mut Shard, conn: &ConnRef, to: Asked, since: Opti
     assert!(shard.host(&key));
     let answer = Some(JoinAnswer { to, _span: None });
     let _ = shard.core.guests.enter(conn, &key, join(1));
-    let guest = shard.core.guests.get_mut(&conn.id).unwrap();
-    guest.rooms.insert(&Arc::new(key.clone()), Membership { by_server: false, moved: false, answer });
+    shard.core.guests.seat(&conn.id, &key, Membership { by_server: false, moved: false, answer });
     conn.take_room();
     shard.with_room(&key, |machine, around| machine.join(around, conn.clone(), since, None));
 }
