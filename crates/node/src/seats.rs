@@ -18,6 +18,7 @@ pub(crate) struct Seats<C, O> {
     seats: Vec<C>,
     /// Of the last of `seats`, in their order. There while any is odd.
     // Boxed, since most rooms have none.
+    #[allow(clippy::box_collection)]
     odd: Option<Box<VecDeque<O>>>,
     /// Made when there are many.
     // Boxed, since nearly no room has it.
