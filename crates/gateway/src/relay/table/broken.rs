@@ -22,6 +22,9 @@ pub(crate) enum Broken {
     /// A number with members was given to another room.
     #[error("a room's number was given to another while somebody is in")]
     NumberInUse,
+    /// Somebody entered a room by another number than those who are in it.
+    #[error("somebody entered a room by another number than those who are in it")]
+    TwoNumbers,
     /// An offset in a room that was declared without an epoch.
     #[error("an offset in a room without an epoch")]
     NoEpoch,

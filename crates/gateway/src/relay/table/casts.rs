@@ -108,9 +108,11 @@ impl<R> Table<R> {
         if place.standing == Standing::Closing || place.closed {
             return Ok(false);
         }
-        let room = self.nodes.get(usize::from(node.0)).and_then(|node| node.room(number));
-        let seat = client.seat(room.ok_or(Broken::UndeclaredRoom)?.room).map(|seat| &client.seats[seat]);
-        let seat = seat.filter(|seat| seat.node == node && seat.is(Mark::Entered) && seat.number == number);
+        let here = self.nodes.get(usize::from(node.0)).ok_or(Broken::UndeclaredRoom)?;
+        let room = here.room(number).ok_or(Broken::UndeclaredRoom)?.room;
+        let seat = client.seat(room).map(|seat| &client.seats[seat]);
+        let seat = seat.filter(|seat| seat.node == node && seat.is(Mark::Entered));
+        let seat = seat.filter(|_| here.number_of(client.tenant, room) == Some(number));
         seat.map(|_| true).ok_or(Broken::NotEntered)
     }
 

@@ -337,7 +337,7 @@ mod tests {
 
     #[test]
     fn what_each_client_and_room_costs_is_small() {
-        assert!(size_of::<Seat>() <= 16, "{}", size_of::<Seat>());
+        assert!(size_of::<Seat>() <= 12, "{}", size_of::<Seat>());
         assert!(size_of::<Place>() <= 16, "{}", size_of::<Place>());
         assert!(size_of::<Client>() <= 96, "{}", size_of::<Client>());
         assert!(size_of::<Asked>() <= 32, "{}", size_of::<Asked>());

@@ -4,13 +4,15 @@
 //! position of its own, or none. So a cast for all who are level moves one position, whoever they are. What is true at any
 //! time: the position of who is level is the room's, and no position is beyond what was handed to `Around` for its client.
 
+use std::collections::HashMap;
+
 use ringway_link::{ConnNo, RoomDeclared};
 use ringway_protocol::frame::Position;
 
 use super::around::NodeNo;
 use super::client::Client;
 use super::names::NameNo;
-use super::seat::Mark;
+use super::seat::{Mark, Seat};
 use super::{Rule, Table};
 
 /// A room by its number on one link.
@@ -55,13 +57,15 @@ impl<R> Declared<R> {
 #[derive(Debug)]
 pub(super) struct Node<R> {
     pub(super) rooms: Vec<Option<Box<Declared<R>>>>,
+    /// The number of each tenant's room that somebody has entered: whoever has, has by that one. So no seat needs to say it.
+    numbers: HashMap<(NameNo, NameNo), u32>,
     /// How many clients have a place there.
     pub(super) places: u32,
 }
 
 impl<R> Default for Node<R> {
     fn default() -> Self {
-        Self { rooms: Vec::new(), places: 0 }
+        Self { rooms: Vec::new(), numbers: HashMap::new(), places: 0 }
     }
 }
 
@@ -73,6 +77,11 @@ impl<R> Node<R> {
     pub(super) fn room_mut(&mut self, number: u32) -> Option<&mut Declared<R>> {
         self.rooms.get_mut(number as usize)?.as_deref_mut()
     }
+
+    /// By which number those have entered a tenant's room who are in it.
+    pub(super) fn number_of(&self, tenant: NameNo, room: NameNo) -> Option<u32> {
+        self.numbers.get(&(tenant, room)).copied()
+    }
 }
 
 /// A seat's room is there while it has entered.
@@ -81,7 +90,8 @@ const DECLARED: &str = "who has entered a room is in one that is declared";
 impl<R> Table<R> {
     fn room_of(&mut self, client: &Client, seat: usize) -> &mut Declared<R> {
         let seat = &client.seats[seat];
-        self.nodes[usize::from(seat.node.0)].room_mut(seat.number).expect(DECLARED)
+        let node = &mut self.nodes[usize::from(seat.node.0)];
+        node.number_of(client.tenant, seat.room).and_then(|number| node.room_mut(number)).expect(DECLARED)
     }
 
     /// Exchanges two places of a room's list; `client` is the one that is taken out of the table.
@@ -109,15 +119,20 @@ impl<R> Table<R> {
         let seat = &client.seats[seat];
         let own = client.own.get(seat.room);
         if own.is_none() && seat.is(Mark::Entered) {
-            let room = self.nodes[usize::from(seat.node.0)].room(seat.number).expect(DECLARED);
+            let node = &self.nodes[usize::from(seat.node.0)];
+            let room = node
+                .number_of(client.tenant, seat.room)
+                .and_then(|number| node.room(number))
+                .expect(DECLARED);
             return if seat.index < room.level { room.at.clone() } else { None };
         }
         own.cloned()
     }
 
-    /// A client enters, where its seat says that it is.
+    /// A client enters, where its seat says that it is. Nobody may be in the room by another number.
     pub(super) fn put_in(&mut self, conn: ConnNo, client: &mut Client, seat: usize, number: u32) {
-        client.seats[seat].number = number;
+        let Seat { room, node, .. } = client.seats[seat];
+        self.node(node).numbers.insert((client.tenant, room), number);
         client.seats[seat].set(Mark::Entered, true);
         let room = self.room_of(client, seat);
         let last = u32::try_from(room.entered.len()).expect("fewer members than numbers");
@@ -156,6 +171,8 @@ impl<R> Table<R> {
         if room.entered.is_empty() {
             room.at = None;
             room.entered = Vec::new();
+            let Seat { room, node, .. } = client.seats[seat];
+            self.node(node).numbers.remove(&(client.tenant, room));
         } else if room.entered.len() < room.entered.capacity() / 4 {
             room.entered.shrink_to(room.entered.len() * 2);
         }

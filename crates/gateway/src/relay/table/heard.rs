@@ -228,6 +228,9 @@ impl<R> Table<R> {
             }
             self.take_out(client, seat);
         }
+        if self.node(node).number_of(client.tenant, name).is_some_and(|other| other != number.0) {
+            return Err(Broken::TwoNumbers);
+        }
         let fresh = !client.seats[seat].is(Mark::Member);
         for (mark, so) in [
             (Mark::Member, true),

@@ -171,6 +171,10 @@ impl<R> Table<R> {
                 watch = true;
             }
         }
+        if !watch {
+            // Nothing more comes, for all that is known.
+            client.seats.shrink_to_fit();
+        }
         for index in 0..client.places.len() {
             let node = client.places[index].node;
             let idle = node != client.home && !client.places[index].as_home && !is_used(client, node);

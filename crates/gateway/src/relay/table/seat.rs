@@ -13,8 +13,6 @@ pub(super) struct Seat {
     pub(super) room: NameNo,
     /// Where it is among those that have entered the room, while it has.
     pub(super) index: u32,
-    /// The room's number at its node, while it has entered.
-    pub(super) number: u32,
     /// The node that serves it; nowhere: it is to be placed.
     pub(super) node: NodeNo,
     marks: u8,
@@ -44,7 +42,7 @@ pub(super) enum Mark {
 
 impl Seat {
     pub(super) fn new(room: NameNo, node: NodeNo) -> Self {
-        Self { room, index: 0, number: 0, node, marks: 0, age: 0 }
+        Self { room, index: 0, node, marks: 0, age: 0 }
     }
 
     pub(super) fn is(&self, mark: Mark) -> bool {

@@ -7,7 +7,7 @@ mod moving;
 mod opening;
 mod stage;
 
-use ringway_link::{ConnNo, Down, Exclude};
+use ringway_link::{ConnNo, Down, Exclude, Exit};
 
 use super::{Broken, Work};
 use stage::{Stage, at, cast, declared, send};
@@ -58,4 +58,21 @@ fn what_a_node_may_not_say_ends_its_link() {
         stage.lose(0);
         assert_eq!(stage.work(), Work::Done, "{what}");
     }
+}
+
+#[test]
+fn a_room_has_one_number_at_a_time() {
+    let mut stage = Stage::new();
+    let [first, second] = [stage.live(), stage.live()];
+    stage.joined(0, first, "r", 1, 0);
+    // Another tenant's of that name is another room.
+    stage.hears(0, &Down::Room(declared(2, "u", "r", Some("e"))));
+    stage.hears(0, &Down::Room(declared(3, "t", "r", Some("e"))));
+    let enter = Down::Enter { conn: second, room: at(3, 0).room, at: None, by_server: true };
+    assert_eq!(stage.tell(0, &enter), Err(Broken::TwoNumbers));
+    stage.hears(0, &Down::Exit { conn: first, room: "r".parse().unwrap(), why: Exit::Left });
+    assert_eq!(stage.tell(0, &enter), Ok(()));
+    stage.done();
+    stage.hears(0, &cast(3, 1, Exclude::Nobody));
+    assert_eq!(stage.done().len(), 1);
 }
