@@ -4,7 +4,7 @@
 use ringway_backplane::message::{Answer, Ask};
 use ringway_ring::NodeId;
 
-use super::limits::{ASK_AGAIN, ASK_AGAIN_MOST, SYNC_WAIT};
+use super::limits::{ASK_AGAIN, ASK_AGAIN_MOST, SYNC_WAIT, VIEWS_DIFFER, VIEWS_PAUSE};
 use super::number::Queued;
 use super::surroundings::{AskError, AskId, Handles, Surroundings, Timer};
 use super::take::entries_of;
@@ -26,7 +26,8 @@ pub(super) struct Asking {
 impl<H: Handles> Room<H> {
     /// Asks the owner where the room is.
     pub(super) fn ask_owner(&mut self, s: &mut impl Surroundings<H>) {
-        if self.asking.is_some() {
+        let pauses = self.sent_round > 0 && self.ask_again_timer;
+        if self.asking.is_some() || pauses {
             self.ask_again = true;
             return;
         }
@@ -69,13 +70,26 @@ impl<H: Handles> Room<H> {
                 // Who asked may have left meanwhile, and then nothing keeps this up to date.
                 self.part_if_empty();
             }
+            Ok(Answer::Redirect { .. }) => self.sent_round(s),
             _ => self.asked_owner(s, false),
         }
+    }
+
+    /// Nodes differ on who the owner is. That passes, and who waits would be told of a loss where there is none.
+    fn sent_round(&mut self, s: &mut impl Surroundings<H>) {
+        let hole = self.standing == Standing::Following && self.wanted > self.log.number();
+        if (self.waiting.is_empty() && !hole) || self.sent_round == VIEWS_DIFFER {
+            return self.asked_owner(s, false);
+        }
+        self.sent_round += 1;
+        (self.asking, self.ask_again, self.ask_again_timer) = (None, true, true);
+        s.wake(VIEWS_PAUSE, Timer::AskAgain);
     }
 
     /// The question is settled: what the owner hasn't (or no owner was found to have) is lost, who waits is answered.
     pub(super) fn asked_owner(&mut self, s: &mut impl Surroundings<H>, found: bool) {
         let Some(asking) = self.asking.take() else { return };
+        self.sent_round = 0;
         let wanted = if found { asking.wanted } else { self.wanted };
         if self.standing == Standing::Following
             && self.wanted > self.log.number()
@@ -87,7 +101,7 @@ impl<H: Handles> Room<H> {
         }
         self.answer_waiting(s, asking.number, found);
         if found {
-            self.ask_again_after = ASK_AGAIN;
+            self.asked_in_vain = 0;
             if self.ask_again || self.wanted > self.log.number() {
                 self.ask_owner(s);
             }
@@ -101,8 +115,9 @@ impl<H: Handles> Room<H> {
         // Back from a cut it is asked anyhow.
         if !self.ask_again_timer && !s.away() {
             self.ask_again_timer = true;
-            s.wake(self.ask_again_after, Timer::AskAgain);
-            self.ask_again_after = (self.ask_again_after * 2).min(ASK_AGAIN_MOST);
+            let doubled = 2_u32.saturating_pow(u32::from(self.asked_in_vain));
+            self.asked_in_vain = self.asked_in_vain.saturating_add(1);
+            s.wake(ASK_AGAIN.saturating_mul(doubled).min(ASK_AGAIN_MOST), Timer::AskAgain);
         }
     }
 
@@ -148,6 +163,45 @@ mod tests {
         assert_eq!(stage.done(), ["a: gap backplane 5", "a: msg 6 p6"]);
         stage.pass(&mut room, ASK_AGAIN);
         assert_eq!(stage.done(), ["ask n2: sync"]);
+    }
+
+    #[test]
+    fn while_nodes_differ_on_who_owns_it_who_waits_goes_on_waiting() {
+        let (mut room, mut stage) = following(3);
+        let round = |room: &mut Room<Hand>, stage: &mut Stage| {
+            stage.reply(room, Ok(Answer::Redirect { to: Some(node("n3")) }));
+            stage.reply(room, Ok(Answer::Redirect { to: Some(node("n1")) }));
+            assert_eq!(stage.done(), ["ask n2: sync", "ask n3: sync"]);
+        };
+        room.join(&mut stage, actor("b"), Some(position(epoch(1), 5)), None);
+        round(&mut room, &mut stage);
+        room.join(&mut stage, actor("c"), Some(position(epoch(1), 4)), None);
+        assert_eq!(stage.done(), [""; 0], "it is asked again soon");
+        stage.pass(&mut room, VIEWS_PAUSE);
+        round(&mut room, &mut stage);
+        stage.pass(&mut room, VIEWS_PAUSE);
+        stage.reply(&mut room, Ok(state(epoch(1), 0, 6)));
+        let done = stage.done();
+        assert_eq!(done[..4], ["ask n2: sync", "a: msg 4 p4", "a: msg 5 p5", "a: msg 6 p6"]);
+        let rest = [
+            "b: joined at 5, resumed",
+            "b: replay 6 p6",
+            "c: joined at 4, resumed",
+            "c: replay 5 p5",
+            "c: replay 6 p6",
+        ];
+        assert_eq!(done[4..], rest);
+        // And what is missing isn't lost for it; but not for ever.
+        hear(&mut room, &mut stage, "n2", live(epoch(1), 9));
+        for _ in 0..VIEWS_DIFFER {
+            stage.reply(&mut room, Ok(Answer::Redirect { to: None }));
+            stage.pass(&mut room, VIEWS_PAUSE);
+        }
+        assert_eq!(stage.done(), vec!["ask n2: sync"; usize::from(VIEWS_DIFFER)]);
+        stage.reply(&mut room, Ok(Answer::Redirect { to: None }));
+        let gaps = ["a", "b", "c"].map(|who| [format!("{who}: gap backplane 8"), format!("{who}: msg 9 p9")]);
+        let done = stage.done();
+        assert!(gaps.iter().flatten().all(|word| done.contains(word)), "{done:?}");
     }
 
     #[test]

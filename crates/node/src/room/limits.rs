@@ -22,6 +22,11 @@ pub(crate) const MARK_SOON: Duration = Duration::from_millis(500);
 pub(crate) const MARK_LATE: Duration = Duration::from_secs(4);
 /// The first wait before an owner that couldn't be asked is asked again; doubles to [`ASK_AGAIN_MOST`].
 pub(crate) const ASK_AGAIN: Duration = Duration::from_secs(1);
+/// Between two questions while whoever is asked sends elsewhere, and from there back: nodes read a configuration, or see one come, a
+/// moment apart.
+pub(crate) const VIEWS_PAUSE: Duration = Duration::from_millis(100);
+/// So many questions may be sent round before the owner is taken for not to be had: for about [`SYNC_WAIT`].
+pub(crate) const VIEWS_DIFFER: u8 = 20;
 /// Members without a position wait for this at most once the owner is back; many rooms may be asking it.
 pub(crate) const ASK_AGAIN_MOST: Duration = Duration::from_secs(4);
 /// The hint in `unavailable`: a dead owner leaves the view in about 2.5 s, so a second try finds its successor.

@@ -107,8 +107,11 @@ pub(crate) struct Room<H: Handles> {
     /// The question to the owner where the room is, and what should follow it.
     asking: Option<Box<ask::Asking>>,
     ask_again: bool,
-    ask_again_after: Duration,
+    /// How often in a row it was asked in vain.
+    asked_in_vain: u8,
     ask_again_timer: bool,
+    /// How many questions in a row were sent round; after each they pause for a moment.
+    sent_round: u8,
     /// How many such questions there were: a join is answered for sure by one that was asked after it.
     asked: u64,
     waiting: Vec<join::Waiting>,
@@ -145,8 +148,9 @@ impl<H: Handles> Room<H> {
             told_owner: None,
             asking: None,
             ask_again: false,
-            ask_again_after: limits::ASK_AGAIN,
+            asked_in_vain: 0,
             ask_again_timer: false,
+            sent_round: 0,
             asked: 0,
             waiting: Vec::new(),
             notes: Vec::new(),
