@@ -1,19 +1,21 @@
 //! The positions of a client that are its own.
 
+use std::collections::VecDeque;
+
 use ringway_protocol::frame::Position;
 
 use super::names::NameNo;
 
 /// Where a client is in rooms, by their names: only where that isn't where the room is. See `entered`.
 // Boxed, and beside the seats: nearly no client has one for longer than until the next publication, and very many are in many rooms.
+// A deque, since they come and go in their order where a client's rooms go to another node.
 #[derive(Debug, Default)]
 #[allow(clippy::box_collection)]
-pub(super) struct Own(Option<Box<Vec<(NameNo, Position)>>>);
+pub(super) struct Own(Option<Box<VecDeque<(NameNo, Position)>>>);
 
 impl Own {
     fn find(&self, room: NameNo) -> Result<usize, usize> {
-        let positions = self.0.as_ref().map_or(&[][..], |own| &own[..]);
-        positions.binary_search_by_key(&room, |(room, _)| *room)
+        self.0.as_ref().map_or(Err(0), |own| own.binary_search_by_key(&room, |(room, _)| *room))
     }
 
     pub(super) fn get(&self, room: NameNo) -> Option<&Position> {
@@ -34,17 +36,17 @@ impl Own {
     pub(super) fn take(&mut self, room: NameNo) -> Option<Position> {
         let index = self.find(room).ok()?;
         let own = self.0.as_mut()?;
-        let (_, at) = own.remove(index);
+        let taken = own.remove(index).map(|(_, at)| at);
         if own.is_empty() {
             self.0 = None;
         }
-        Some(at)
+        taken
     }
 
     /// What it takes of memory, in bytes.
     #[cfg(test)]
     pub(super) fn bytes(&self) -> usize {
-        let list = |own: &Vec<(NameNo, Position)>| {
+        let list = |own: &VecDeque<(NameNo, Position)>| {
             size_of_val(own) + own.capacity() * size_of::<(NameNo, Position)>()
         };
         self.0.as_deref().map_or(0, list)
