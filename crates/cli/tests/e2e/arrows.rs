@@ -8,6 +8,7 @@ const BELOW_THE_TWO: &[&str] = &[
     "ringway-edge",
     "ringway-link",
     "ringway-limits",
+    "ringway-names",
     "ringway-backplane",
     "ringway-auth",
     "ringway-config",
@@ -25,6 +26,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("ringway-auth", &["ringway-protocol"]),
     ("ringway-limits", &["ringway-config"]),
     ("ringway-link", &["ringway-protocol"]),
+    ("ringway-names", &[]),
     ("ringway-telemetry", &[]),
     ("ringway-backplane", &["ringway-auth", "ringway-config", "ringway-ring", "ringway-protocol"]),
     ("ringway-edge", &["ringway-auth", "ringway-config", "ringway-ring", "ringway-protocol"]),
@@ -53,7 +55,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
 const ON_TOP: &[&str] = &["ringway-testkit", "ringway-loadtest"];
 
 /// No sockets, no runtime, no clock: values and functions.
-const PURE: &[&str] = &["ringway-protocol", "ringway-ring", "ringway-auth", "ringway-link"];
+const PURE: &[&str] = &["ringway-protocol", "ringway-ring", "ringway-auth", "ringway-link", "ringway-names"];
 
 fn shipped_dependencies() -> BTreeMap<String, BTreeSet<String>> {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());

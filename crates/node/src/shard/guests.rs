@@ -3,7 +3,6 @@
 //! A **lane** keeps the order of one connection's requests about one room: one is under way, the others wait behind
 //! it. It exists only while something is under way.
 
-mod names;
 mod places;
 
 use std::collections::VecDeque;
@@ -11,15 +10,17 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 use hashbrown::HashTable;
+use ringway_names::Names;
 use ringway_protocol::frame::Position;
 use ringway_protocol::name::ConnId;
 
-use self::names::Names;
 use self::places::Places;
 use super::command::{Op, RoomKey};
 use crate::conn::ConnRef;
 use crate::relay::LastWord;
 use crate::trace::Kept;
+
+type RoomNames = Names<RoomKey>;
 
 /// More waiting requests than this about one room: refused with `retry`.
 const LANE_BOUND: usize = 1_024;
@@ -93,7 +94,7 @@ pub(crate) struct Guests {
     by_id: HashTable<Box<Guest>>,
     hasher: RandomState,
     /// Of the rooms that guests have something of.
-    names: Names,
+    names: RoomNames,
 }
 
 /// What to do with a request that came in.
@@ -118,7 +119,7 @@ impl Guests {
     }
 
     /// A guest, and the names to change its rooms with.
-    fn get_mut(&mut self, id: &ConnId) -> Option<(&mut Guest, &mut Names)> {
+    fn get_mut(&mut self, id: &ConnId) -> Option<(&mut Guest, &mut RoomNames)> {
         let guest = self.by_id.find_mut(self.hasher.hash_one(id), |guest| guest.conn.id == *id)?;
         Some((guest, &mut self.names))
     }

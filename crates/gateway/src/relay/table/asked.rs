@@ -1,12 +1,12 @@
 //! When what a client asked is over: by an answer, or, where it was asked without an id, by what follows.
 
+use ringway_names::NameNo;
 use ringway_protocol::frame::Position;
 
 use super::Table;
 use super::around::NodeNo;
 use super::ask::Kind;
 use super::client::{Auth, Client};
-use super::names::NameNo;
 use super::seat::Mark;
 
 impl<R> Table<R> {

@@ -3,13 +3,13 @@
 use std::collections::VecDeque;
 
 use ringway_link::hello::CLIENT_WINDOW;
+use ringway_names::NameNo;
 use ringway_protocol::frame::Position;
 use ringway_protocol::name::RoomName;
 
 use super::Flow;
 use super::around::NodeNo;
 use super::ask::{Ask, Kind};
-use super::names::NameNo;
 use super::own::Own;
 use super::seat::{Mark, Seat};
 

@@ -7,11 +7,11 @@
 use std::collections::HashMap;
 
 use ringway_link::{ConnNo, RoomDeclared};
+use ringway_names::NameNo;
 use ringway_protocol::frame::Position;
 
 use super::around::NodeNo;
 use super::client::Client;
-use super::names::NameNo;
 use super::seat::{Mark, Seat};
 use super::{Rule, Table};
 

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use ringway_link::hello::CLIENT_WINDOW;
 use ringway_link::{ConnNo, OpenAs, Up};
+use ringway_names::NameNo;
 use ringway_protocol::Code;
 use ringway_protocol::frame::{Answer, Refusal, ServerFrame};
 use ringway_protocol::name::RoomName;
@@ -11,7 +12,6 @@ use ringway_protocol::name::RoomName;
 use super::around::{Around, For, NodeNo};
 use super::ask::{Ask, Kind};
 use super::client::{Again, Asked, Auth, Client, Held, NOWHERE, Phase, Standing};
-use super::names::NameNo;
 use super::seat::{Mark, Seat};
 use super::{Flow, Rule, Table};
 

@@ -42,7 +42,6 @@ mod frame;
 mod heard;
 mod lost;
 mod moving;
-mod names;
 mod opens;
 mod own;
 mod placing;
@@ -57,8 +56,8 @@ use std::collections::VecDeque;
 use client::{Client, Phase};
 use clients::Clients;
 use entered::Node;
-use names::Names;
 use ringway_link::ConnNo;
+use ringway_names::{NameNo, Names};
 use ringway_protocol::name::{RoomName, TenantId};
 
 pub(crate) use around::{Answered, Around, For, Lost, NodeNo, NotOpened, To};
@@ -225,7 +224,7 @@ impl<R> Table<R> {
     fn rooms_released(&mut self, client: &Client) {
         debug_assert!(client.seats.is_empty(), "who has gone has no seats");
         self.tenants.release(client.tenant);
-        if client.home_room != names::NameNo::NONE {
+        if client.home_room != NameNo::NONE {
             self.rooms.release(client.home_room);
         }
     }

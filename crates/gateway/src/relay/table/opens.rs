@@ -1,6 +1,7 @@
 //! Numbers, openings, beginnings and ends.
 
 use ringway_link::{ConnNo, OpenAs, Up};
+use ringway_names::NameNo;
 use ringway_protocol::Code;
 use ringway_protocol::frame::Position;
 use ringway_protocol::name::{RoomName, TenantId};
@@ -9,7 +10,6 @@ use super::around::{Around, NodeNo, NotOpened};
 use super::broken::Broken;
 use super::client::{Client, NOWHERE, Phase, Place, Standing};
 use super::lost::Loss;
-use super::names::NameNo;
 use super::seat::{Mark, Seat};
 use super::{Rule, Table};
 

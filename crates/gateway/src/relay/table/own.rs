@@ -2,9 +2,8 @@
 
 use std::collections::VecDeque;
 
+use ringway_names::NameNo;
 use ringway_protocol::frame::Position;
-
-use super::names::NameNo;
 
 /// Where a client is in rooms, by their names: only where that isn't where the room is. See `entered`.
 // Boxed, and beside the seats: nearly no client has one for longer than until the next publication, and very many are in many rooms.
@@ -55,9 +54,9 @@ impl Own {
 
 #[cfg(test)]
 mod tests {
-    use super::super::names::Names;
     use super::super::seat::position;
     use super::*;
+    use ringway_names::Names;
 
     #[test]
     fn positions_are_kept_by_room_and_nothing_is_left_of_the_last() {

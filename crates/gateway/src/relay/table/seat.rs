@@ -1,11 +1,11 @@
 //! What the table knows of one client in one room.
 
+use ringway_names::NameNo;
 use ringway_protocol::frame::Position;
 use ringway_protocol::name::EpochName;
 
 use super::around::NodeNo;
 use super::client::NOWHERE;
-use super::names::NameNo;
 
 /// A room that a client has to do with: it is a member, asked to be one, or asked for something else not long ago.
 #[derive(Debug)]

@@ -6,8 +6,8 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use super::names::{NameNo, Names};
-use super::{Membership, Op, RoomKey};
+use super::{Membership, Op, RoomKey, RoomNames};
+use ringway_names::NameNo;
 
 /// The rooms that a connection has something of, by their names' numbers. Each of its entries holds the name.
 #[derive(Debug, Default)]
@@ -86,7 +86,7 @@ impl More {
     }
 
     /// Of a room about which nothing is under way only what must be is kept.
-    fn tidy(&mut self, room: NameNo, names: &mut Names) {
+    fn tidy(&mut self, room: NameNo, names: &mut RoomNames) {
         let Some(place) = self.places.get(&room).filter(|place| !place.lane.busy) else { return };
         match place.membership.as_ref().map(Membership::is_plain) {
             Some(false) => return,
@@ -102,7 +102,7 @@ impl More {
 
 impl Places {
     /// The connection's standing in a room that it is in, or about to be.
-    pub(super) fn get_mut(&mut self, room: NameNo, names: &mut Names) -> Option<&mut Membership> {
+    pub(super) fn get_mut(&mut self, room: NameNo, names: &mut RoomNames) -> Option<&mut Membership> {
         if let Some(more) = &mut self.more
             && more.take_plain(room)
         {
@@ -129,12 +129,12 @@ impl Places {
     }
 
     /// It is in a room from now on that it wasn't simply a member of, or about to be.
-    pub(super) fn insert(&mut self, room: NameNo, membership: Membership, names: &mut Names) {
+    pub(super) fn insert(&mut self, room: NameNo, membership: Membership, names: &mut RoomNames) {
         debug_assert!(!self.more.as_ref().is_some_and(|more| more.is_plain(room)), "it would be in it twice");
         self.make(room, names).membership = Some(membership);
     }
 
-    pub(super) fn remove(&mut self, room: NameNo, names: &mut Names) -> Option<Membership> {
+    pub(super) fn remove(&mut self, room: NameNo, names: &mut RoomNames) -> Option<Membership> {
         let membership = if self.more.as_mut().is_some_and(|more| more.take_plain(room)) {
             names.release(room);
             Some(Membership::plain())
@@ -153,14 +153,14 @@ impl Places {
         all.chain(self.more.iter().flat_map(|more| more.plain.iter().copied()))
     }
 
-    pub(super) fn take_memberships(&mut self, names: &mut Names) -> Vec<(RoomKey, Membership)> {
+    pub(super) fn take_memberships(&mut self, names: &mut RoomNames) -> Vec<(RoomKey, Membership)> {
         let rooms: Vec<(NameNo, RoomKey)> =
             self.rooms().map(|room| (room, names.get(room).clone())).collect();
         rooms.into_iter().filter_map(|(room, name)| Some((name, self.remove(room, names)?))).collect()
     }
 
     /// The lane of a room, whether anything is under way or not: the caller makes it busy.
-    pub(super) fn lane(&mut self, room: NameNo, names: &mut Names) -> &mut Lane {
+    pub(super) fn lane(&mut self, room: NameNo, names: &mut RoomNames) -> &mut Lane {
         &mut self.make(room, names).lane
     }
 
@@ -169,7 +169,7 @@ impl Places {
     }
 
     /// Nothing is under way, and nothing waits.
-    pub(super) fn end_lane(&mut self, room: NameNo, names: &mut Names) {
+    pub(super) fn end_lane(&mut self, room: NameNo, names: &mut RoomNames) {
         if let Some(place) = self.find(room) {
             place.lane = Lane::default();
         }
@@ -195,7 +195,7 @@ impl Places {
     }
 
     /// The place of a room, made if there is none.
-    fn make(&mut self, room: NameNo, names: &mut Names) -> &mut Place {
+    fn make(&mut self, room: NameNo, names: &mut RoomNames) -> &mut Place {
         let is_plain = self.more.as_ref().is_some_and(|more| more.is_plain(room));
         if self.find(room).is_none() {
             names.hold_again(room);
@@ -208,7 +208,7 @@ impl Places {
         self.find(room).expect("a room's place, made where there was none")
     }
 
-    fn tidy(&mut self, room: NameNo, names: &mut Names) {
+    fn tidy(&mut self, room: NameNo, names: &mut RoomNames) {
         match &self.first {
             Some((first, place)) if *first == room => {
                 if place.is_unused() {
@@ -232,7 +232,7 @@ mod tests {
     use super::*;
 
     /// Rooms of these names, each held once by the test.
-    fn rooms<const N: usize>(names: &mut Names, all: [&str; N]) -> [NameNo; N] {
+    fn rooms<const N: usize>(names: &mut RoomNames, all: [&str; N]) -> [NameNo; N] {
         all.map(|name| names.hold(&RoomKey { tenant: "acme".parse().unwrap(), room: name.parse().unwrap() }))
     }
 
@@ -240,14 +240,14 @@ mod tests {
         Membership { by_server: true, moved: false, answer: None }
     }
 
-    fn shown<'a>(places: &Places, names: &'a Names) -> Vec<&'a str> {
+    fn shown<'a>(places: &Places, names: &'a RoomNames) -> Vec<&'a str> {
         let mut shown: Vec<_> = places.rooms().map(|room| names.get(room).room.as_str()).collect();
         shown.sort_unstable();
         shown
     }
 
     /// Nothing but the test holds a name.
-    fn check_released(names: &mut Names, all: &[NameNo]) {
+    fn check_released(names: &mut RoomNames, all: &[NameNo]) {
         all.iter().for_each(|room| names.release(*room));
         assert!(names.is_empty());
     }
@@ -255,7 +255,7 @@ mod tests {
     #[test]
     fn rooms_come_and_go_in_any_order() {
         for gone_first in 0..3 {
-            let mut names = Names::default();
+            let mut names = RoomNames::default();
             let [a, b, c, d] = rooms(&mut names, ["a", "b", "c", "d"]);
             let mut places = Places::default();
             for room in [a, b, c] {
@@ -282,7 +282,7 @@ mod tests {
 
     #[test]
     fn a_lane_keeps_its_place_without_a_membership_and_a_membership_without_a_lane() {
-        let mut names = Names::default();
+        let mut names = RoomNames::default();
         let [a] = rooms(&mut names, ["a"]);
         let mut places = Places::default();
         places.lane(a, &mut names).busy = true;
@@ -301,7 +301,7 @@ mod tests {
 
     #[test]
     fn only_a_second_room_needs_a_table() {
-        let mut names = Names::default();
+        let mut names = RoomNames::default();
         let [a, b] = rooms(&mut names, ["a", "b"]);
         let mut places = Places::default();
         places.insert(a, member(), &mut names);
@@ -314,7 +314,7 @@ mod tests {
 
     #[test]
     fn of_a_room_that_was_joined_there_is_a_number_while_nothing_is_under_way() {
-        let mut names = Names::default();
+        let mut names = RoomNames::default();
         let all = rooms(&mut names, ["a", "b", "c"]);
         let [a, b, c] = all;
         let mut places = Places::default();

@@ -1,4 +1,5 @@
-//! Names that many things refer to, each kept once and counted.
+//! Names that many things refer to, each kept once and counted: very many members are in very many rooms, and a number is four
+//! bytes.
 
 use std::hash::{BuildHasher, Hash, RandomState};
 
@@ -6,15 +7,17 @@ use hashbrown::HashTable;
 
 /// A name, as one [`Names`] numbers it while anybody holds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct NameNo(u32);
+pub struct NameNo(u32);
 
 impl NameNo {
     /// No name.
-    pub(super) const NONE: Self = Self(u32::MAX);
+    pub const NONE: Self = Self(u32::MAX);
 }
 
+/// All names that are held.
 #[derive(Debug)]
-pub(super) struct Names<T> {
+pub struct Names<T> {
+    /// By their numbers, each with how many hold it.
     entries: Vec<Option<(T, u32)>>,
     free: Vec<NameNo>,
     by_name: HashTable<NameNo>,
@@ -33,18 +36,23 @@ impl<T> Default for Names<T> {
 }
 
 impl<T: Clone + Eq + Hash> Names<T> {
-    pub(super) fn get(&self, number: NameNo) -> &T {
+    /// A name that is held.
+    ///
+    /// # Panics
+    /// If nobody holds it.
+    pub fn get(&self, number: NameNo) -> &T {
         let entry = self.entries.get(number.0 as usize).and_then(Option::as_ref);
         &entry.expect("a number is used while it is held").0
     }
 
-    pub(super) fn find(&self, name: &T) -> Option<NameNo> {
+    /// Its number, if anybody holds it.
+    pub fn find(&self, name: &T) -> Option<NameNo> {
         let is_it = |number: &NameNo| *self.get(*number) == *name;
         self.by_name.find(self.hasher.hash_one(name), is_it).copied()
     }
 
-    /// One more holds the name.
-    pub(super) fn hold(&mut self, name: &T) -> NameNo {
+    /// One more holds the name. Its number stays the same while anybody does.
+    pub fn hold(&mut self, name: &T) -> NameNo {
         if let Some(number) = self.find(name) {
             self.hold_again(number);
             return number;
@@ -64,13 +72,20 @@ impl<T: Clone + Eq + Hash> Names<T> {
         number
     }
 
-    pub(super) fn hold_again(&mut self, number: NameNo) {
+    /// One more holds a name that somebody holds.
+    ///
+    /// # Panics
+    /// If nobody does.
+    pub fn hold_again(&mut self, number: NameNo) {
         let entry = self.entries[number.0 as usize].as_mut();
         entry.expect("a number is used while it is held").1 += 1;
     }
 
-    /// One less.
-    pub(super) fn release(&mut self, number: NameNo) {
+    /// One less. Its number is another's once nobody holds it.
+    ///
+    /// # Panics
+    /// If nobody does.
+    pub fn release(&mut self, number: NameNo) {
         let entry = &mut self.entries[number.0 as usize];
         let held = entry.as_mut().expect("a number is released once for each time that it is held");
         held.1 -= 1;
@@ -88,8 +103,8 @@ impl<T: Clone + Eq + Hash> Names<T> {
         }
     }
 
-    #[cfg(test)]
-    pub(super) fn is_empty(&self) -> bool {
+    /// Whether none is held.
+    pub fn is_empty(&self) -> bool {
         self.by_name.is_empty()
     }
 }
