@@ -103,9 +103,14 @@ impl Kept {
         }
     }
 
-    /// Takes what comes next of its room.
+    /// Takes what comes next of its room. Its peer may be at home in an ephemeral room, which may begin another epoch where NATS was
+    /// away: that is no gap of this one.
     async fn next(&mut self, peer: &mut Peer) {
-        match peer.next().await {
+        let mut frame = peer.next().await;
+        while matches!(&frame, ServerFrame::Gap(gap) if gap.room.as_str() != self.room) {
+            frame = peer.next().await;
+        }
+        match frame {
             ServerFrame::Msg(msg) => self.msg(&msg),
             ServerFrame::Gap(gap) => {
                 self.gaps.push(gap.reason.as_str().to_owned());
