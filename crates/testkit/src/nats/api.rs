@@ -15,6 +15,9 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 /// Where answers come.
 const INBOX: &str = "_INBOX.ringway-testkit";
 
+/// Where the pieces of a snapshot come: they and the answer to who asked are sent from different queues, and either may be first.
+const PIECES: &str = "_INBOX.ringway-testkit.pieces";
+
 /// How many messages are asked for at a time.
 const PAGE: usize = 500;
 
@@ -30,6 +33,7 @@ struct Wire {
 /// What came to the inbox.
 #[derive(Debug)]
 struct Message {
+    subject: String,
     reply: Option<String>,
     /// The status of a message that has headers; 0: it has none.
     status: u16,
@@ -53,7 +57,7 @@ impl Wire {
         stream.set_nodelay(true)?;
         let mut wire = Self { socket: BufReader::new(stream) };
         let options = r#"{"verbose":false,"pedantic":false,"headers":true,"no_responders":true,"lang":"rust","version":"0"}"#;
-        wire.send(format!("CONNECT {options}\r\nSUB {INBOX} 1\r\n").as_bytes())?;
+        wire.send(format!("CONNECT {options}\r\nSUB {INBOX} 1\r\nSUB {PIECES} 2\r\n").as_bytes())?;
         Ok(wire)
     }
 
@@ -76,25 +80,32 @@ impl Wire {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
             let words: Vec<&str> = line.split_whitespace().collect();
+            let subject = || words.get(1).copied().unwrap_or_default().to_owned();
             let number = |word: Option<&&str>| word.and_then(|word| word.parse::<usize>().ok()).unwrap_or(0);
             match words.first().copied() {
                 Some("PING") => self.send(b"PONG\r\n")?,
                 Some("-ERR") => return Err(io::Error::other(line)),
                 Some("MSG") => {
                     let reply = (words.len() == 5).then(|| words[3].to_owned());
-                    return self.body(reply, 0, number(words.last()));
+                    return self.body(subject(), reply, 0, number(words.last()));
                 }
                 Some("HMSG") => {
                     let reply = (words.len() == 6).then(|| words[3].to_owned());
                     let head = number(words.get(words.len().saturating_sub(2)));
-                    return self.body(reply, head, number(words.last()));
+                    return self.body(subject(), reply, head, number(words.last()));
                 }
                 _ => {}
             }
         }
     }
 
-    fn body(&mut self, reply: Option<String>, head: usize, total: usize) -> io::Result<Message> {
+    fn body(
+        &mut self,
+        subject: String,
+        reply: Option<String>,
+        head: usize,
+        total: usize,
+    ) -> io::Result<Message> {
         let mut bytes = vec![0; total + 2];
         self.socket.read_exact(&mut bytes)?;
         bytes.truncate(total);
@@ -102,7 +113,7 @@ impl Wire {
         // `NATS/1.0 503`
         let headers = String::from_utf8_lossy(&bytes).into_owned();
         let status = headers.lines().next().and_then(|line| line.split_whitespace().nth(1)?.parse().ok());
-        Ok(Message { reply, status: status.unwrap_or(0), headers, body })
+        Ok(Message { subject, reply, status: status.unwrap_or(0), headers, body })
     }
 }
 
@@ -304,28 +315,28 @@ impl Api {
     /// As [`jetstream`](Self::jetstream), or the snapshot breaks off.
     pub fn snapshot(&self, stream: &str) -> io::Result<Snapshot> {
         let mut wire = Wire::connect(self.port)?;
-        // Its pieces come to the same inbox, after the answer.
-        let asked = json!({"deliver_subject": INBOX, "no_consumers": false, "jsck": false});
+        let asked = json!({"deliver_subject": PIECES, "no_consumers": false, "jsck": false});
         wire.publish(&format!("$JS.API.STREAM.SNAPSHOT.{stream}"), asked.to_string().as_bytes())?;
-        let answer: Value = serde_json::from_slice(&wire.next()?.body)?;
-        if let Some(error) = answer.get("error") {
-            return Err(io::Error::other(format!("snapshot of {stream}: {error}")));
-        }
-        let mut snapshot =
-            Snapshot { config: answer["config"].clone(), state: answer["state"].clone(), bytes: Vec::new() };
-        loop {
-            let piece = wire.next()?;
-            if piece.body.is_empty() {
-                return match piece.status {
-                    0 | 204 => Ok(snapshot),
-                    status => Err(io::Error::other(format!("snapshot of {stream}: {status}"))),
-                };
+        let (mut answer, mut whole, mut bytes) = (Value::Null, false, Vec::new());
+        while answer.is_null() || !whole {
+            let message = wire.next()?;
+            if message.subject == PIECES {
+                match message.status {
+                    0 | 204 => whole = message.body.is_empty(),
+                    status => return Err(io::Error::other(format!("snapshot of {stream}: {status}"))),
+                }
+                bytes.extend_from_slice(&message.body);
+                if let Some(reply) = message.reply {
+                    wire.send(format!("PUB {reply} 0\r\n\r\n").as_bytes())?;
+                }
+            } else {
+                answer = serde_json::from_slice(&message.body)?;
+                if let Some(error) = answer.get("error") {
+                    return Err(io::Error::other(format!("snapshot of {stream}: {error}")));
+                }
             }
-            snapshot.bytes.extend_from_slice(&piece.body);
-            if let Some(reply) = piece.reply {
-                wire.send(format!("PUB {reply} 0\r\n\r\n").as_bytes())?;
-            }
         }
+        Ok(Snapshot { config: answer["config"].take(), state: answer["state"].take(), bytes })
     }
 
     /// Puts a snapshot back; the stream must be gone.
@@ -380,4 +391,51 @@ pub(super) fn comes_to_be(within: Duration, mut so: impl FnMut() -> bool) -> boo
         std::thread::sleep(Duration::from_millis(50));
     }
     true
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    /// Says that to who connects and asks for something, and reads on until they go.
+    fn says(said: &str) -> Api {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let (port, said) = (listener.local_addr().unwrap().port(), said.to_owned());
+        std::thread::spawn(move || {
+            let (mut socket, _) = listener.accept().unwrap();
+            socket.write_all(said.as_bytes()).unwrap();
+            io::copy(&mut socket, &mut io::sink())
+        });
+        Api::at(port)
+    }
+
+    #[test]
+    fn a_snapshots_pieces_may_come_before_the_answer_that_they_will() {
+        let answer = r#"{"config":{"name":"s"},"state":{"messages":1}}"#;
+        let answer = format!("MSG {INBOX} 1 {}\r\n{answer}\r\n", answer.len());
+        let piece = |bytes: &str| format!("MSG {PIECES} 2 ack {}\r\n{bytes}\r\n", bytes.len());
+        let end = format!("MSG {PIECES} 2 0\r\n\r\n");
+        for said in [
+            format!("{answer}{}{}{end}", piece("one "), piece("two")),
+            format!("{}{answer}{}{end}", piece("one "), piece("two")),
+            format!("{}{}{end}{answer}", piece("one "), piece("two")),
+        ] {
+            let snapshot = says(&said).snapshot("s").unwrap();
+            assert_eq!(snapshot.bytes, b"one two");
+            assert_eq!((&snapshot.config["name"], &snapshot.state["messages"]), (&json!("s"), &json!(1)));
+        }
+    }
+
+    #[test]
+    fn a_snapshot_that_is_refused_or_breaks_off_is_none() {
+        let refused = r#"{"error":{"code":404,"description":"stream not found"}}"#;
+        let refused =
+            says(&format!("MSG {INBOX} 1 {}\r\n{refused}\r\n", refused.len())).snapshot("s").unwrap_err();
+        assert!(refused.to_string().contains("stream not found"), "{refused}");
+        let broken =
+            says(&format!("HMSG {PIECES} 2 16 16\r\nNATS/1.0 408\r\n\r\n\r\n")).snapshot("s").unwrap_err();
+        assert!(broken.to_string().contains("408"), "{broken}");
+    }
 }
