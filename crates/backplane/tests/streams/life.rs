@@ -2,12 +2,15 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use ringway_backplane::message::Epoch;
-use ringway_backplane::store::StoreSettings;
+use ringway_backplane::store::{NotStored, StoreSettings};
 use serde_json::{Value, json};
 
-use crate::site::{Hand, STREAM, Site, at, settings};
+use crate::site::{Hand, STREAM, Site, at, key, settings};
+use crate::world::store::{node, rand_id};
+use crate::world::{LIMIT, publication};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_that_make_it_at_once_have_one_stream_with_one_epoch() {
@@ -70,6 +73,26 @@ async fn a_stream_that_was_deleted_is_made_again_with_a_new_epoch() {
     let (next, same) = (one.epoch_after(epoch).await, other.epoch_after(epoch).await);
     assert_eq!(next, same);
     assert!(next > epoch && !next.is_kin_of(&epoch), "{epoch} {next}");
+}
+
+/// Nobody waits for the next regular look, up to ten seconds away.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_that_was_deleted_is_made_again_as_soon_as_somebody_publishes() {
+    let site = Site::start();
+    let keeper = site.keeper(&settings()).await;
+    let (epoch, hand) = (keeper.epoch().await, site.hand().await);
+    keeper.looked(&hand).await;
+    hand.done(&format!("STREAM.DELETE.{STREAM}"), &Value::Null).await;
+    let mut known = keeper.stores.known();
+    let (from, publication) = (node(), publication("a"));
+    let why =
+        keeper.stores.publish(&at("a"), rand_id(), &from, &publication, LIMIT).await.expect_err("it is gone");
+    assert_eq!(why, NotStored::Away);
+    let made = known.wait_for(|known| known.epoch_of(&key(), STREAM).is_some_and(|other| other != epoch));
+    tokio::time::timeout(Duration::from_secs(5), made)
+        .await
+        .expect("before the next regular look")
+        .expect("told");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -170,11 +170,13 @@ impl UnderWay {
             return;
         };
         if message.status == Some(StatusCode::NO_RESPONDERS) {
-            return self.settle(token, Err(NotStored::Away));
+            let store = self.settle(token, Err(NotStored::Away));
+            // Perhaps the stream is gone.
+            return store.iter().for_each(|store| stores.look_again(store));
         }
         let said = match acknowledgement::read(&message.payload) {
             Ok(said) => said,
-            Err(why) => return self.settle(token, Err(why)),
+            Err(why) => return drop(self.settle(token, Err(why))),
         };
         let taken = self.state.lock().take(token, &self.more);
         let Some(Sent { store, lane, done, .. }) = taken else { return };
@@ -189,11 +191,11 @@ impl UnderWay {
         self.state.lock().put_stranger(Stranger { store, stream, offset, duplicate, limit, done });
     }
 
-    fn settle(&self, token: u64, outcome: Result<Placed, NotStored>) {
-        let sent = self.state.lock().take(token, &self.more);
-        if let Some(sent) = sent {
-            (sent.done)(outcome);
-        }
+    /// Tells what became of one that was sent; of which store it is, if it wasn't told before.
+    fn settle(&self, token: u64, outcome: Result<Placed, NotStored>) -> Option<StoreKey> {
+        let Sent { store, done, .. } = self.state.lock().take(token, &self.more)?;
+        done(outcome);
+        Some(store)
     }
 
     /// Sees to those that nobody else will tell: time is up, the link broke, a stream has become known.
