@@ -99,7 +99,8 @@ async fn a_departure_and_a_change_count_at_once(world: &mut World) {
     node.depart().await.expect("the link stands");
     view_becomes(&mut view, |view| !has(view, "node-a")).await;
     println!("a departure was known after {:?}", departed.elapsed());
-    assert!(departed.elapsed() < Duration::from_secs(1));
+    // Not by its silence.
+    assert!(departed.elapsed() < Duration::from_secs(2));
 }
 
 async fn whoever_is_blind_keeps_its_view(world: &mut World) {

@@ -32,10 +32,9 @@ async fn leaving_what_was_never_joined_changes_nothing() {
     }
 }
 
-/// Asks until the count is right: within a second it has to be.
+/// Asks until the count is right: a second is what is promised, five what a machine gets that does something else.
 async fn counted(peer: &mut Peer, room: &str, count: u64, users: u64) {
-    // Two seconds: what is promised, and as much again for a machine that does something else.
-    let deadline = Instant::now() + Duration::from_secs(2);
+    let deadline = Instant::now() + Duration::from_secs(5);
     loop {
         let told = peer.members(room).await;
         if (told.count, told.users) == (Some(count), Some(users)) {
