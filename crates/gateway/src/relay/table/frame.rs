@@ -52,6 +52,10 @@ impl No {
     pub(super) fn node() -> Self {
         Self::unavailable("no node could be reached")
     }
+
+    fn not_joined() -> Self {
+        Self { code: Code::NotJoined, message: "this connection isn't in that room", retry: None }
+    }
 }
 
 impl<R> Table<R> {
@@ -136,7 +140,9 @@ impl<R> Table<R> {
             None => {
                 let not = client.not();
                 let Some(node) = around.node_for(conn, For::Room(&room), &not) else {
-                    refuse(around, conn, ask.id, Some(&room), No::node());
+                    // Who has no seat in a room is in it nowhere.
+                    let no = if ask.kind == Kind::Leave { No::not_joined() } else { No::node() };
+                    refuse(around, conn, ask.id, Some(&room), no);
                     return true;
                 };
                 if !self.is_open_at(around, conn, client, node) {

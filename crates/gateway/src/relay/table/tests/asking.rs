@@ -88,6 +88,24 @@ fn what_was_asked_of_a_lost_node_is_answered_or_asked_again() {
 }
 
 #[test]
+fn while_no_node_can_be_reached_a_room_that_was_never_joined_is_known_to_be_left() {
+    let mut stage = Stage::new();
+    let conn = stage.live();
+    (0..3).for_each(|node| stage.down(node));
+    for ask in [
+        r#"{"t":"join","id":1,"room":"far"}"#,
+        r#"{"t":"leave","id":2,"room":"far"}"#,
+        r#"{"t":"leave","room":"far"}"#,
+    ] {
+        stage.ask(conn, ask);
+    }
+    assert_eq!(
+        stage.done(),
+        ["c0: err unavailable 1 far", "c0: err not_joined 2 far", "c0: err not_joined 0 far"]
+    );
+}
+
+#[test]
 fn a_join_that_was_refused_is_forgotten() {
     let mut stage = Stage::new();
     let conn = stage.live();
