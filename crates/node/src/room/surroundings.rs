@@ -137,7 +137,8 @@ pub(crate) trait Surroundings<H: Handles> {
     fn owner(&self) -> Option<NodeId>;
     /// Who would own the slot if that node weren't there: exactly for this node, else nearly always.
     fn owner_without(&self, node: &NodeId) -> Option<NodeId>;
-    /// Who owned the slot in the pool that served the room's tenant before it moved to this node's, if it has.
+    /// Who owned the slot a moment ago in this node's view, and may be on its way out; or in the pool that served the room's tenant
+    /// before it moved to this node's, if it has.
     fn former_owner(&self) -> Option<NodeId>;
     /// `None`: not in this node's view.
     fn incarnation(&self, node: &NodeId) -> Option<u64>;

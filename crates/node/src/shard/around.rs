@@ -358,7 +358,9 @@ impl Surroundings<Real> for Around<'_> {
     }
 
     fn former_owner(&self) -> Option<NodeId> {
-        self.core.placement.former_owner(&self.key.tenant, self.slot)
+        let (tenant, placement) = (&self.key.tenant, &self.core.placement);
+        let owner = self.core.formers.owner(placement, tenant, self.slot);
+        owner.cloned().or_else(|| placement.former_owner(tenant, self.slot))
     }
 
     fn incarnation(&self, node: &NodeId) -> Option<u64> {

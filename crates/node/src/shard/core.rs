@@ -17,6 +17,7 @@ use tokio_util::task::TaskTracker;
 
 use super::around::Unanswered;
 use super::command::{Command, RoomKey};
+use super::formers::Formers;
 use super::guests::Guests;
 use super::history::{Pages, Wish};
 use super::keeping::{Keeping, KnownHere};
@@ -86,6 +87,7 @@ pub(crate) struct Core {
     pub(crate) placement: Arc<Placement>,
     /// The same, for tasks that wait for a change of it.
     pub(crate) placements: watch::Sender<Arc<Placement>>,
+    pub(crate) formers: Formers,
     pub(crate) away: bool,
     /// The node has only just begun to take part: see [`Command::Settled`].
     pub(crate) new: bool,
@@ -140,6 +142,7 @@ impl Core {
             shared,
             placements: watch::Sender::new(placement.clone()),
             placement,
+            formers: Formers::default(),
             away,
             new,
             inbox,

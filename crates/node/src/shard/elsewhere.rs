@@ -142,6 +142,7 @@ impl Shard {
             // Something is spread over more nodes, or fewer: no room decides anything by that.
             return;
         }
+        self.core.formers.push(before.clone());
         for key in self.rooms.keys() {
             let Some(hosted) = self.rooms.get(&key) else { continue };
             let has_members = hosted.machine.members() > 0;
@@ -181,6 +182,7 @@ mod tests {
     use ringway_ring::{Announcement, Membership};
 
     use super::*;
+    use crate::shard::formers::FORMER_FOR;
     use crate::shard::scene;
     use crate::shard::tally::{EARLY, RoomTally};
 
@@ -194,6 +196,50 @@ mod tests {
         let tenants = shard.core.tenants.clone();
         let placement = Placement::new(me.clone(), pool.clone(), membership.view(), &tenants);
         shard.placed(Arc::new(placement));
+    }
+
+    /// Where a room is looked for beside its next owner.
+    fn former_owner(shard: &mut Shard, room: &RoomKey) -> Option<NodeId> {
+        let mut former = None;
+        shard.with_room(room, |_, around| former = crate::room::Surroundings::former_owner(around));
+        former
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_room_is_looked_for_at_who_owned_it_a_moment_ago() {
+        let (mut shard, _) = scene::shard();
+        place(&mut shard, &["n1", "n2", "n3"]);
+        let of = |shard: &Shard, node: &str| {
+            let owned = |room: &RoomKey| {
+                let slot = Slot::of_room(&room.tenant, &room.room);
+                shard.core.placement.owner(&room.tenant, slot).is_some_and(|owner| owner.as_str() == node)
+            };
+            (0..).map(|n| scene::room(&format!("r{n}"))).find(owned).unwrap()
+        };
+        let [mine, moves] = ["n1", "n2"].map(|node| of(&shard, node));
+        assert_eq!(former_owner(&mut shard, &mine), None);
+        // Further changes, with which the room stays where it is.
+        (0..3).for_each(|_| place(&mut shard, &["n1"]));
+        assert_eq!(former_owner(&mut shard, &mine), None);
+        assert_eq!(former_owner(&mut shard, &moves), Some("n2".parse().unwrap()));
+        tokio::time::advance(FORMER_FOR).await;
+        assert_eq!(former_owner(&mut shard, &moves), None, "it has gone by now");
+    }
+
+    #[tokio::test]
+    async fn who_fell_silent_isnt_looked_for() {
+        let (mut shard, _) = scene::shard();
+        place(&mut shard, &["n2"]);
+        let Placement { me, pool, .. } = &*shard.core.placement;
+        let says = |node: &str| Announcement::new(node.parse().unwrap(), 1, pool.clone(), String::new());
+        let mut membership = Membership::new();
+        membership.heard(says("n2"), 0);
+        membership.heard(says("n1"), ringway_ring::SILENCE);
+        membership.expire(ringway_ring::SILENCE);
+        let tenants = shard.core.tenants.clone();
+        let placement = Placement::new(me.clone(), pool.clone(), membership.view(), &tenants);
+        shard.placed(Arc::new(placement));
+        assert_eq!(former_owner(&mut shard, &scene::room("r")), None);
     }
 
     /// So long ago `n2` said that it has seven members.

@@ -25,6 +25,7 @@
 //! | `keeping` | what durable rooms are kept with |
 //! | `hosting` | rooms come and go; their live subjects are listened to |
 //! | `elsewhere` | what other nodes say and ask |
+//! | `formers` | who owned rooms a moment ago |
 //! | `configured` | rooms go by a new configuration |
 //! | `feed` | what may be left out of a room's publications for a member that is behind |
 //! | `relayed` | what links are told of a room, for members whose sockets gateways hold |
@@ -45,6 +46,7 @@ mod counting;
 mod durable;
 mod elsewhere;
 mod feed;
+mod formers;
 mod guests;
 mod history;
 mod hosting;

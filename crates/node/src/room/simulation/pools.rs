@@ -48,6 +48,15 @@ impl World {
     }
 
     pub(super) fn former_owner_at(&self, id: Id) -> Option<Id> {
+        let formers = self.parties[id].formers.iter().rev().filter(|(_, until)| self.now < *until);
+        let mut owners = formers.filter_map(|(view, _)| owner_of(view & self.serving(id)));
+        // Who is gone without a word is known to have fallen silent.
+        let is_silent = |other: Id| self.parties[id].view & (1 << other) == 0 && !self.parties[other].leaving;
+        let by_view = owners.find(|owner| *owner != id && !is_silent(*owner));
+        by_view.or_else(|| self.former_by_pools(id))
+    }
+
+    fn former_by_pools(&self, id: Id) -> Option<Id> {
         let Pools { serves, left, .. } = self.parties[id].pools;
         if !self.variant.moves || self.variant.without == Some(super::Broken::Former) {
             return None;

@@ -73,6 +73,8 @@ pub(super) struct Party {
     pub(super) lossy: bool,
     pub(super) leaving: bool,
     pub(super) view: Set,
+    /// What it saw before, and until when.
+    pub(super) formers: Vec<(Set, Time)>,
     pub(super) lives: [u64; MOST_NODES + 1],
     pub(super) inbox: Vec<Job>,
     pub(super) outbox: Vec<(u64, Id, Kind, Job)>,
@@ -226,6 +228,7 @@ impl World {
             lossy: false,
             leaving: false,
             view: 0,
+            formers: Vec::new(),
             lives: [u64::MAX; MOST_NODES + 1],
             inbox: Vec::new(),
             outbox: Vec::new(),
@@ -355,8 +358,11 @@ impl World {
                 lives[other] = self.parties[other].life;
             }
         }
+        let now = self.now;
         let party = &mut self.parties[id];
         if party.view != view || party.lives != lives {
+            party.formers.retain(|(_, until)| now < *until);
+            party.formers.push((party.view, now + secs(5.0)));
             party.view = view;
             party.lives = lives;
             self.room(id, |room, s| room.view_changed(s));
