@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::placement::Placement;
 
-/// How long a placement is remembered: a node that leaves answers no longer than that.
+/// How long a placement is remembered: a node that leaves hardly answers for longer.
 pub(crate) const FORMER_FOR: Duration = Duration::from_secs(5);
 
 /// How many: of more that follow each other so closely the oldest are forgotten.
