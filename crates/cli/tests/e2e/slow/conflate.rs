@@ -71,39 +71,40 @@ fn what_has_no_key_is_of_one_key() {
 
 #[test]
 fn beyond_a_thousand_keys_the_oldest_goes_and_the_member_is_told() {
-    const KEYS: u64 = 1_500;
+    /// Kernels may take them after all, though they took nothing for a while: then all begins again.
+    const TRIES: usize = 5;
     let cluster = cluster();
     for (round, format) in FORMATS.into_iter().enumerate() {
         let room = format!("prices.many {round}");
         let nodes = nodes_of(&cluster, &room);
         let mut slow = Reader::at(&cluster, &nodes[round], format, &room);
         let mut speaker = Speaker::on(&cluster, &nodes[0], &room);
-        until_stuck(&cluster, &mut speaker, |_| Some("filler".to_owned()));
-        let first = speaker.newest + 1;
-        speaker.say(KEYS, 50, |number| Some(format!("key {number}")));
-        let all = slow.until(speaker.newest);
-        let heard: BTreeSet<u64> = all
-            .iter()
-            .filter_map(|told| match told {
-                Told::Msg { offset, .. } => Some(*offset),
-                Told::Gap(_) => None,
-            })
-            .collect();
-        let lost: u64 = all
-            .iter()
-            .filter_map(|told| match told {
-                Told::Gap(gap) => gap.lost,
-                Told::Msg { .. } => None,
-            })
-            .sum();
-        // Each key's newest: they have one value each, and the filler's is the last before the first of theirs.
-        let missing = (first - 1..=speaker.newest).filter(|number| !heard.contains(number)).count() as u64;
-        assert_eq!(lost, missing, "{format:?}: those that nothing newer replaced");
-        // Kernels may have taken the first of them after all.
-        assert!((100..=KEYS - 990).contains(&lost), "{format:?}: {lost}");
-        assert!((speaker.newest - 900..=speaker.newest).all(|number| heard.contains(&number)), "{format:?}");
+        let much_is_lost = |_| lost_of_very_many_keys(&cluster, &mut slow, &mut speaker) >= 100;
+        assert!((0..TRIES).any(much_is_lost), "{format:?}");
         slow.has_all();
     }
+}
+
+/// How many values a member wasn't given, of more keys than wait for it, while it stood still. It was told of each of them.
+fn lost_of_very_many_keys(cluster: &Cluster, slow: &mut Reader, speaker: &mut Speaker) -> u64 {
+    const KEYS: u64 = 1_500;
+    until_stuck(cluster, speaker, |_| Some("filler".to_owned()));
+    let first = speaker.newest + 1;
+    speaker.say(KEYS, 50, |number| Some(format!("key {number}")));
+    let all = slow.until(speaker.newest);
+    let (mut heard, mut lost) = (BTreeSet::new(), 0);
+    for told in all {
+        match told {
+            Told::Msg { offset, .. } => drop(heard.insert(offset)),
+            Told::Gap(gap) => lost += gap.lost.unwrap(),
+        }
+    }
+    // Each key's newest: they have one value each, and the filler's is the last before the first of theirs.
+    let missing = (first - 1..=speaker.newest).filter(|number| !heard.contains(number)).count() as u64;
+    assert_eq!(lost, missing, "those that nothing newer replaced");
+    assert!(lost <= KEYS - 990, "{lost}");
+    assert!((speaker.newest - 900..=speaker.newest).all(|number| heard.contains(&number)));
+    lost
 }
 
 /// What the queue replaces is worth little if the sockets behind it hold many seconds' worth of older values.
