@@ -43,6 +43,10 @@ impl Stranger {
             let mut part = [0; 4_096];
             let n = self.0.read(&mut part).unwrap();
             came.extend_from_slice(&part[..n]);
+            // The server pings when it likes.
+            if came.starts_with(b"PING\r\n") {
+                came.drain(..6);
+            }
             let Some(line) = came.windows(2).position(|two| two == b"\r\n") else { continue };
             let head = String::from_utf8(came[..line].to_vec()).unwrap();
             let length: usize = head.rsplit(' ').next().unwrap().parse().unwrap();
@@ -56,7 +60,8 @@ impl Stranger {
     fn flush(&mut self) {
         self.0.write_all(b"PING\r\n").unwrap();
         let mut came = Vec::new();
-        while !came.ends_with(b"PONG\r\n") {
+        // The server's own ping may stand behind it.
+        while !came.windows(6).any(|six| six == b"PONG\r\n") {
             let mut part = [0; 4_096];
             let n = self.0.read(&mut part).unwrap();
             assert!(n > 0, "{}", String::from_utf8_lossy(&came));
