@@ -164,13 +164,10 @@ fn members(
         Member::start(format!("{tenant}-{index}"), &way, &rooms(index))
     };
     let mut members = Vec::new();
-    for index in indexes {
-        members.push(start(index));
-        if members.len() % TOGETHER == 0 {
-            all_joined(&members);
-        }
+    for first in indexes.clone().step_by(TOGETHER) {
+        members.extend((first..indexes.end.min(first + TOGETHER)).map(start));
+        all_joined(&members);
     }
-    all_joined(&members);
     members
 }
 

@@ -42,8 +42,8 @@ use members::Members;
 #[cfg(feature = "bench")]
 pub(crate) use members::{At, Members};
 pub(crate) use surroundings::{
-    AskError, AskId, Gap, GapReason, Handles, Joined, Member, Outcome, Place, Surroundings, TAKE_COUNTS_LATE,
-    Timer,
+    AskError, AskId, FORMER_FOR, Gap, GapReason, Handles, Joined, Member, Outcome, Place, Surroundings,
+    TAKE_COUNTS_LATE, Timer,
 };
 
 use ringway_backplane::message::{Answer, Ask, Epoch, Known, LiveBody, Publication};

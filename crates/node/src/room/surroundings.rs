@@ -14,6 +14,8 @@ use ringway_ring::NodeId;
 /// How long an answer to [`Ask::Take`] still counts after its time was up. The hand-over is the only copy of the
 /// room's number, so it is worth waiting for; longer than a stalled node stays in the view, shorter than anyone cares.
 pub(crate) const TAKE_COUNTS_LATE: Duration = Duration::from_secs(10);
+/// How long a room is looked for at who owned its slot before: a node that leaves hardly answers for longer.
+pub(crate) const FORMER_FOR: Duration = Duration::from_secs(5);
 
 /// A member's handle. Cloning is cheap (an `Arc`).
 pub(crate) trait Member: Clone {
@@ -137,8 +139,8 @@ pub(crate) trait Surroundings<H: Handles> {
     fn owner(&self) -> Option<NodeId>;
     /// Who would own the slot if that node weren't there: exactly for this node, else nearly always.
     fn owner_without(&self, node: &NodeId) -> Option<NodeId>;
-    /// Who owned the slot a moment ago in this node's view, and may be on its way out; or in the pool that served the room's tenant
-    /// before it moved to this node's, if it has.
+    /// Who owned the slot in this node's view within the last [`FORMER_FOR`], and may be on its way out; or in the pool that
+    /// served the room's tenant before it moved to this node's, if it has.
     fn former_owner(&self) -> Option<NodeId>;
     /// `None`: not in this node's view.
     fn incarnation(&self, node: &NodeId) -> Option<u64>;

@@ -182,7 +182,7 @@ mod tests {
     use ringway_ring::{Announcement, Membership};
 
     use super::*;
-    use crate::shard::formers::FORMER_FOR;
+    use crate::room::FORMER_FOR;
     use crate::shard::scene;
     use crate::shard::tally::{EARLY, RoomTally};
 

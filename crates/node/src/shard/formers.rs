@@ -2,16 +2,13 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
 
 use ringway_protocol::name::TenantId;
 use ringway_ring::{NodeId, Slot};
 use tokio::time::Instant;
 
 use crate::placement::Placement;
-
-/// How long a placement is remembered: a node that leaves hardly answers for longer.
-pub(crate) const FORMER_FOR: Duration = Duration::from_secs(5);
+use crate::room::FORMER_FOR;
 
 /// How many: of more that follow each other so closely the oldest are forgotten.
 const FORMERS: usize = 8;

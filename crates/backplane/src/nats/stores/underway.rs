@@ -138,7 +138,7 @@ impl UnderWay {
                 Some(Next::Letter(letter)) => {
                     let token = letter.token;
                     if let Err(why) = self.send(client, letter).await {
-                        self.settle(token, Err(why));
+                        self.unsent(token, why);
                     }
                 }
             }
@@ -169,17 +169,17 @@ impl UnderWay {
         let Some(token) = message.subject.rsplit('.').next().and_then(|token| token.parse().ok()) else {
             return;
         };
+        let taken = self.state.lock().take(token, &self.more);
+        let Some(Sent { store, lane, done, .. }) = taken else { return };
         if message.status == Some(StatusCode::NO_RESPONDERS) {
-            let store = self.settle(token, Err(NotStored::Away));
             // Perhaps the stream is gone.
-            return store.iter().for_each(|store| stores.look_again(store));
+            stores.look_again(&store);
+            return done(Err(NotStored::Away));
         }
         let said = match acknowledgement::read(&message.payload) {
             Ok(said) => said,
-            Err(why) => return drop(self.settle(token, Err(why))),
+            Err(why) => return done(Err(why)),
         };
-        let taken = self.state.lock().take(token, &self.more);
-        let Some(Sent { store, lane, done, .. }) = taken else { return };
         let stream = if *lane == *said.stream { lane } else { Arc::from(said.stream) };
         let (offset, duplicate) = (said.offset, said.duplicate);
         let known = self.known.borrow().epoch_of(&store, &stream);
@@ -191,11 +191,12 @@ impl UnderWay {
         self.state.lock().put_stranger(Stranger { store, stream, offset, duplicate, limit, done });
     }
 
-    /// Tells what became of one that was sent; of which store it is, if it wasn't told before.
-    fn settle(&self, token: u64, outcome: Result<Placed, NotStored>) -> Option<StoreKey> {
-        let Sent { store, done, .. } = self.state.lock().take(token, &self.more)?;
-        done(outcome);
-        Some(store)
+    /// One that couldn't be sent.
+    fn unsent(&self, token: u64, why: NotStored) {
+        let sent = self.state.lock().take(token, &self.more);
+        if let Some(sent) = sent {
+            (sent.done)(Err(why));
+        }
     }
 
     /// Sees to those that nobody else will tell: time is up, the link broke, a stream has become known.

@@ -10,7 +10,7 @@ use ringway_backplane::message::{Epoch, Publication};
 use ringway_protocol::name::{ConnId, Key};
 use ringway_ring::NodeId;
 
-use super::super::{AskId, Handles, Member, Replay, Room, Standing};
+use super::super::{AskId, FORMER_FOR, Handles, Member, Replay, Room, Standing};
 use super::around::Around;
 use super::checks::{Ledger, Session};
 use super::network::Asked;
@@ -362,7 +362,7 @@ impl World {
         let party = &mut self.parties[id];
         if party.view != view || party.lives != lives {
             party.formers.retain(|(_, until)| now < *until);
-            party.formers.push((party.view, now + secs(5.0)));
+            party.formers.push((party.view, now + FORMER_FOR.as_micros() as Time));
             party.view = view;
             party.lives = lives;
             self.room(id, |room, s| room.view_changed(s));
